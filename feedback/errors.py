@@ -1,0 +1,125 @@
+"""Every error that Whetstone raises on purpose, in one tree.
+
+::
+
+    WhetstoneError
+    +-- ConfigError            a setting is missing, malformed or contradicts another
+    +-- AccessError
+    |   +-- InvalidKey         no such API key, or it is revoked or expired
+    |   +-- Forbidden          the key's role may not do this
+    +-- DataError
+    |   +-- InvalidRow         a row of a data file is unusable; names file, line and reason
+    |   +-- InvalidRecord      a record breaks its own rules (a ranking that is no permutation, say)
+    +-- LedgerError
+    |   +-- LedgerUnavailable  Redis cannot be reached or refuses to write
+    |   +-- NotFound           no record under that id
+    |   +-- Conflict           the move is not legal in the present state
+    |       +-- LeaseLost      the lease expired or went to somebody else
+    +-- ArtifactError
+    |   +-- ArtifactMissing    a file or directory that a record names is not there
+    |   +-- ArtifactCorrupt    a file does not match its manifest
+    +-- ServingError
+    |   +-- EngineError        the inference engine failed or never started
+    |   +-- SwapFailed         new weights were not put into service; the old ones answer
+    |   +-- UnknownModel       the request names a model that no slot holds
+    |   +-- Overloaded         the system is out of capacity for now
+    +-- TrainingError
+        +-- Diverged           loss or KL left the allowed range
+        +-- StageFailed        a training stage ended with an error
+"""
+
+
+class WhetstoneError(Exception):
+    """Root of the tree; the message is one line that a person can act on."""
+
+
+class ConfigError(WhetstoneError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class AccessError(WhetstoneError):
+    """The caller may not do this."""
+
+
+class InvalidKey(AccessError):
+    """No such API key, or it is revoked or expired."""
+
+
+class Forbidden(AccessError):
+    """The key's role may not do this."""
+
+
+class DataError(WhetstoneError):
+    """Data from outside is unusable."""
+
+
+class InvalidRow(DataError):
+    """A row of a data file is unusable; names file, line and reason."""
+
+
+class InvalidRecord(DataError):
+    """A record breaks its own rules."""
+
+
+class LedgerError(WhetstoneError):
+    """The ledger refused or could not be reached."""
+
+
+class LedgerUnavailable(LedgerError):
+    """Redis cannot be reached or refuses to write."""
+
+
+class NotFound(LedgerError):
+    """No record under that id."""
+
+
+class Conflict(LedgerError):
+    """The move is not legal in the present state."""
+
+
+class LeaseLost(Conflict):
+    """The lease expired or went to somebody else."""
+
+
+class ArtifactError(WhetstoneError):
+    """A stored file is not what its record says."""
+
+
+class ArtifactMissing(ArtifactError):
+    """A file or directory that a record names is not there."""
+
+
+class ArtifactCorrupt(ArtifactError):
+    """A file does not match its manifest."""
+
+
+class ServingError(WhetstoneError):
+    """The serving side failed."""
+
+
+class EngineError(ServingError):
+    """The inference engine failed or never started."""
+
+
+class SwapFailed(ServingError):
+    """New weights were not put into service; the old ones answer."""
+
+
+class UnknownModel(ServingError):
+    """The request names a model that no slot holds."""
+
+
+class Overloaded(ServingError):
+    """The system is out of capacity for now."""
+
+
+class TrainingError(WhetstoneError):
+    """A training run cannot go on."""
+
+
+class Diverged(TrainingError):
+    """Loss or KL left the allowed range."""
+
+
+class StageFailed(TrainingError):
+    """A training stage ended with an error."""

@@ -1,0 +1,29 @@
+"""Typed, time-ordered ids: a short prefix that names the record, then a UUIDv7.
+
+Knows nothing of what the ids point to.
+"""
+
+import re
+
+import uuid_utils
+
+POLICY_VERSION = re.compile(r"^policy-\d{4,}$")
+
+
+def new_id(prefix: str) -> str:
+    """Return a fresh id such as ``int_0190f5c2...``; later ids sort after earlier ones.
+
+    Args:
+        prefix: three to four lower-case letters that name the kind of record.
+    """
+    return f"{prefix}_{uuid_utils.uuid7().hex}"
+
+
+def policy_version(number: int) -> str:
+    """Return the name of the policy with this number, ``policy-0007``; numbers are never reused."""
+    return f"policy-{number:04d}"
+
+
+def is_policy_version(name: str) -> bool:
+    """Tell whether ``name`` is an immutable policy version rather than an alias."""
+    return bool(POLICY_VERSION.match(name))
