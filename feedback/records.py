@@ -1,7 +1,7 @@
 """The records of the loop: frozen, checked when decoded, one noun each.
 
-A record carries its id, ``created_at`` (UTC) and the ids of its parents. Records hold no behaviour and know no storage; a change of
-state is a new write through one function that names the move.
+A record carries its id, ``created_at`` (UTC) and the ids of its parents. Records hold no behaviour and know no storage;
+a change of state is a new write through one function that names the move.
 """
 
 from datetime import UTC, datetime
@@ -25,14 +25,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of all records: immutable, keyword-only, unknown fields refused."""
 
 
-class Message(Record):
+class Message(Record, frozen=True, kw_only=True):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-class ApiKey(Record):
+class ApiKey(Record, frozen=True, kw_only=True):
     """Who may call, as what. The secret itself is never stored, only its SHA-256."""
 
     id: str
@@ -49,7 +49,7 @@ class ApiKey(Record):
     revoked_at: datetime | None = None
 
 
-class Interaction(Record):
+class Interaction(Record, frozen=True, kw_only=True):
     """One prompt and the answer that a customer got for it."""
 
     id: str
@@ -67,7 +67,7 @@ class Interaction(Record):
     consent: bool = True
 
 
-class Rating(Record):
+class Rating(Record, frozen=True, kw_only=True):
     """What a customer said of one served answer."""
 
     id: str
@@ -80,7 +80,7 @@ class Rating(Record):
     """What the answer should have said; empty if not given."""
 
 
-class Prompt(Record):
+class Prompt(Record, frozen=True, kw_only=True):
     """A curated prompt: consented to, deduplicated, assigned to a split by its customer."""
 
     id: str
@@ -92,7 +92,7 @@ class Prompt(Record):
     source: Literal["customer", "labeler"] = "customer"
 
 
-class Completion(Record):
+class Completion(Record, frozen=True, kw_only=True):
     """One sampled answer inside a comparison, stamped with where it came from."""
 
     text: str
@@ -104,7 +104,7 @@ class Completion(Record):
     tokens: Count = 0
 
 
-class Comparison(Record):
+class Comparison(Record, frozen=True, kw_only=True):
     """K completions of one prompt, waiting for a ranking."""
 
     id: str
@@ -117,12 +117,12 @@ class Comparison(Record):
     purpose: Purpose = "training"
     overlap: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
     """How many different labelers rank it."""
-    models: list[str] = ["live"]
+    models: list[str] = msgspec.field(default_factory=lambda: ["live"])
     """Aliases or versions to sample from, in turn."""
     completions: list[Completion] = []
 
 
-class Lease(Record):
+class Lease(Record, frozen=True, kw_only=True):
     """The right to answer one item until the deadline, proven by a fencing token."""
 
     item_id: str
@@ -132,7 +132,7 @@ class Lease(Record):
     """Unix time, seconds."""
 
 
-class Label(Record):
+class Label(Record, frozen=True, kw_only=True):
     """One labeler's ranking of one comparison. Never overwritten."""
 
     id: str
@@ -152,7 +152,7 @@ class Label(Record):
     guideline_version: str = "1"
 
 
-class Demonstration(Record):
+class Demonstration(Record, frozen=True, kw_only=True):
     """A labeler's own answer to a prompt."""
 
     id: str
@@ -165,7 +165,7 @@ class Demonstration(Record):
     split: Split
 
 
-class Snapshot(Record):
+class Snapshot(Record, frozen=True, kw_only=True):
     """An immutable, hashed copy of the labels on which one round trains."""
 
     id: str
@@ -181,7 +181,7 @@ class Snapshot(Record):
     """Label id -> why it is not inside."""
 
 
-class RewardModel(Record):
+class RewardModel(Record, frozen=True, kw_only=True):
     """A trained reward model and how it did on held-out labels."""
 
     id: str
@@ -192,7 +192,7 @@ class RewardModel(Record):
     metrics: dict[str, Any] = {}
 
 
-class Policy(Record):
+class Policy(Record, frozen=True, kw_only=True):
     """A policy version and everything that made it."""
 
     version: str
@@ -210,7 +210,7 @@ class Policy(Record):
     metrics: dict[str, Any] = {}
 
 
-class EvaluationReport(Record):
+class EvaluationReport(Record, frozen=True, kw_only=True):
     """How a candidate did before anybody saw it."""
 
     id: str
@@ -219,14 +219,14 @@ class EvaluationReport(Record):
     figures: dict[str, Any]
 
 
-class Decision(Record):
+class Decision(Record, frozen=True, kw_only=True):
     """The gate's word on a candidate, with a reason per check, passed or not."""
 
     promote: bool
     reasons: list[str]
 
 
-class Round(Record):
+class Round(Record, frozen=True, kw_only=True):
     """One walk of the trainer: snapshot, sft, reward, ppo, evaluate, register."""
 
     id: str
@@ -243,7 +243,7 @@ class Round(Record):
     """Stage -> seconds it took."""
 
 
-class AuditEntry(Record):
+class AuditEntry(Record, frozen=True, kw_only=True):
     """Who moved what, when and why."""
 
     at: datetime
@@ -255,7 +255,7 @@ class AuditEntry(Record):
     reason: str = ""
 
 
-class SwapEvent(Record):
+class SwapEvent(Record, frozen=True, kw_only=True):
     """What a serving replica did about a promotion."""
 
     at: datetime

@@ -1,0 +1,94 @@
+"""Files beside the ledger: atomic directories, each with a manifest of SHA-256 sums.
+
+Knows bytes and names; does not know what a snapshot or a policy is.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from feedback.errors import ArtifactCorrupt, ArtifactMissing, Conflict
+
+MANIFEST = "manifest.json"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(directory: Path) -> str:
+    """Write ``manifest.json`` over all other files of ``directory`` and return the manifest's own SHA-256."""
+    files = {
+        str(path.relative_to(directory)): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    target = directory / MANIFEST
+    target.write_text(json.dumps({"files": files}, indent=1, sort_keys=True) + "\n")
+    return sha256_of(target)
+
+
+def verify(directory: Path, sha256: str | None = None) -> str:
+    """Check every file against the manifest (and the manifest against ``sha256``); return the manifest's SHA-256.
+
+    Raises:
+        ArtifactMissing: the directory, its manifest or a listed file is not there.
+        ArtifactCorrupt: a sum differs.
+    """
+    manifest = directory / MANIFEST
+    if not manifest.is_file():
+        raise ArtifactMissing(f"{directory} has no {MANIFEST}")
+    found = sha256_of(manifest)
+    if sha256 is not None and found != sha256:
+        raise ArtifactCorrupt(f"{manifest} has SHA-256 {found[:12]}, its record says {sha256[:12]}")
+    try:
+        listed = json.loads(manifest.read_text())["files"]
+    except (ValueError, KeyError) as error:
+        raise ArtifactCorrupt(f"{manifest} is no manifest: {error}") from error
+    for name, entry in listed.items():
+        path = directory / name
+        if not path.is_file():
+            raise ArtifactMissing(f"{path} is listed in the manifest and is not there")
+        if sha256_of(path) != entry["sha256"]:
+            raise ArtifactCorrupt(f"{path} does not match its manifest")
+    return found
+
+
+def sync(path: Path) -> None:
+    """Flush a file or directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def new_directory(target: Path) -> Iterator[Path]:
+    """Yield an empty directory that becomes ``target``, with a manifest, only if the block succeeds.
+
+    Raises:
+        Conflict: ``target`` exists; artifacts are never overwritten.
+    """
+    if target.exists():
+        raise Conflict(f"{target} exists; artifacts are never overwritten")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.parent / f".{target.name}.{os.getpid()}.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft
+        write_manifest(draft)
+        for path in draft.rglob("*"):
+            sync(path)
+        sync(draft)
+        draft.rename(target)
+        sync(target.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

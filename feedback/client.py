@@ -1,0 +1,144 @@
+"""The connection to the ledger: one Redis client, its scripts, and one kind of error when it is down.
+
+Knows how to reach Redis and how records become bytes; knows nothing of what the records mean.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from feedback.errors import ConfigError, InvalidRecord, LedgerUnavailable
+from feedback.records import Record
+from feedback.settings import Settings
+
+SCRIPTS = Path(__file__).parent / "scripts"
+R = TypeVar("R", bound=Record)
+
+#: Replies that mean "this Redis takes no writes now" rather than "this call was wrong".
+REFUSALS = ("MISCONF", "OOM", "LOADING", "READONLY", "NOAUTH", "NOREPLICAS", "MASTERDOWN")
+
+
+class Ledger:
+    """A handle on the ledger, safe to share between threads."""
+
+    def __init__(self, url: str, timeout_s: float = 5.0) -> None:
+        """Prepare a client for the Redis at ``url``; connects on first use.
+
+        Raises:
+            ConfigError: ``url`` is no Redis URL.
+        """
+        try:
+            self.redis = redis.Redis.from_url(
+                url,
+                decode_responses=True,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                socket_keepalive=True,
+                health_check_interval=30,
+                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
+            )
+        except ValueError as error:
+            raise ConfigError(f"ledger_url={url!r} is not a Redis URL: {error}") from error
+        self.url = url
+
+    @classmethod
+    def connect(cls, settings: Settings) -> "Ledger":
+        """Return a ledger that was reached once.
+
+        Raises:
+            LedgerUnavailable: nothing answers at ``settings.ledger_url``.
+        """
+        ledger = cls(settings.ledger_url, settings.ledger_timeout_s)
+        ledger.ping()
+        return ledger
+
+    def ping(self) -> None:
+        """Check that Redis answers and would take a write.
+
+        Raises:
+            LedgerUnavailable: it does not.
+        """
+        with self.reach():
+            self.redis.ping()
+
+    @contextmanager
+    def reach(self) -> Iterator[Any]:
+        """Yield the Redis client; turn its connection errors and refusals into `LedgerUnavailable`."""
+        try:
+            yield self.redis
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise LedgerUnavailable(f"no Redis answers at {self.url}: {error}") from error
+        except redis.ResponseError as error:
+            if str(error).startswith(REFUSALS):
+                raise LedgerUnavailable(f"Redis at {self.url} refuses writes: {error}") from error
+            raise
+
+    @cached_property
+    def _scripts(self) -> dict[str, Any]:
+        return {path.stem: self.redis.register_script(path.read_text()) for path in SCRIPTS.glob("*.lua")}
+
+    def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        """Run ``feedback/scripts/<script>.lua`` as one atomic move and return its answer.
+
+        Raises:
+            LedgerUnavailable: Redis is down or refuses writes; the move did not happen, or its answer was lost.
+        """
+        with self.reach():
+            return self._scripts[script](keys=keys, args=args)
+
+    def get(self, key: str, kind: type[R]) -> R | None:
+        """Return the record stored as a string under ``key``, or None."""
+        with self.reach() as client:
+            return decode_or_none(client.get(key), kind)
+
+    def hget(self, key: str, field: str, kind: type[R]) -> R | None:
+        """Return the record stored in a hash field, or None."""
+        with self.reach() as client:
+            return decode_or_none(client.hget(key, field), kind)
+
+    def hall(self, key: str, kind: type[R]) -> list[R]:
+        """Return all records of a hash, oldest id first."""
+        with self.reach() as client:
+            fields = cast(dict[str, str], client.hgetall(key))
+        return [decode(fields[name], kind) for name in sorted(fields)]
+
+    def stream(self, key: str, kind: type[R], after: str = "-", page: int = 1000) -> Iterator[tuple[str, R]]:
+        """Yield (entry id, record) of a stream, oldest first, beginning behind the entry ``after``."""
+        cursor = after if after == "-" else f"({after}"
+        while True:
+            with self.reach() as client:
+                entries = cast(list[tuple[str, dict[str, str]]], client.xrange(key, cursor, "+", page))
+            for entry_id, fields in entries:
+                yield entry_id, decode(fields["record"], kind)
+            if len(entries) < page:
+                return
+            cursor = f"({entries[-1][0]}"
+
+
+def encode(record: Record) -> str:
+    """Return the record as JSON."""
+    return msgspec.json.encode(record).decode()
+
+
+def decode(text: str | bytes, kind: type[R]) -> R:
+    """Return the record that ``text`` holds.
+
+    Raises:
+        InvalidRecord: the JSON is malformed, a field is unknown, missing or of the wrong type; says which.
+    """
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError as error:
+        raise InvalidRecord(f"not a {kind.__name__}: {error}") from error
+
+
+def decode_or_none(text: str | None, kind: type[R]) -> R | None:
+    """Return the record that ``text`` holds, or None if there is no text."""
+    return None if text is None else decode(text, kind)

@@ -1,0 +1,90 @@
+"""The log of what customers asked and what they got.
+
+Appends and reads; who may be logged is decided where the request is answered, what becomes of it by curation.
+"""
+
+from collections.abc import Iterator
+from typing import cast
+
+from feedback import keys
+from feedback.client import Ledger, decode, encode
+from feedback.errors import NotFound
+from feedback.records import Interaction, Rating
+
+
+def append(ledger: Ledger, interaction: Interaction) -> bool:
+    """Store the interaction; return False if it was stored before (relays may repeat)."""
+    text = encode(interaction)
+    stored = ledger.run(
+        "log",
+        [keys.interaction(interaction.id), keys.INTERACTIONS],
+        [text, keys.MONTH_S, interaction.id],
+    )
+    return bool(stored)
+
+
+def get(ledger: Ledger, id: str) -> Interaction:
+    """Return one interaction.
+
+    Raises:
+        NotFound: no such interaction, or it is older than its retention.
+    """
+    interaction = ledger.get(keys.interaction(id), Interaction)
+    if interaction is None:
+        raise NotFound(f"no interaction {id!r}; it may not be logged yet, or be past its retention")
+    return interaction
+
+
+def count(ledger: Ledger) -> int:
+    """Return how many interactions were ever logged."""
+    with ledger.reach() as client:
+        if not client.exists(keys.INTERACTIONS):
+            return 0
+        return int(client.xinfo_stream(keys.INTERACTIONS)["entries-added"])
+
+
+def read_new(ledger: Ledger, consumer: str, most: int = 200) -> Iterator[tuple[str, Interaction]]:
+    """Yield (entry id, interaction) not yet curated: first what this consumer left unfinished, then new ones.
+
+    Call `done` with the entry id once the interaction was dealt with.
+    """
+    _ensure_group(ledger)
+    for start in ("0", ">"):
+        with ledger.reach() as client:
+            reply = client.xreadgroup(keys.CURATORS, consumer, {keys.INTERACTIONS: start}, count=most)
+        for _, entries in reply or []:
+            for entry_id, fields in cast(list[tuple[str, dict[str, str]]], entries):
+                yield entry_id, decode(fields["record"], Interaction)
+
+
+def reclaim(ledger: Ledger, consumer: str, idle_s: float) -> int:
+    """Take over entries that another consumer read but did not finish within ``idle_s``; return how many."""
+    _ensure_group(ledger)
+    with ledger.reach() as client:
+        reply = client.xautoclaim(
+            keys.INTERACTIONS, keys.CURATORS, consumer, int(idle_s * 1000), count=500, justid=True
+        )
+    return len(reply)
+
+
+def done(ledger: Ledger, entry_ids: list[str]) -> None:
+    """Mark entries as curated."""
+    if entry_ids:
+        with ledger.reach() as client:
+            client.xack(keys.INTERACTIONS, keys.CURATORS, *entry_ids)
+
+
+def rate(ledger: Ledger, rating: Rating) -> bool:
+    """Append a customer's rating; return False if this rating id was taken before."""
+    with ledger.reach() as client:
+        if not client.set(keys.rating(rating.id), "1", nx=True, ex=keys.MONTH_S):
+            return False
+        client.xadd(keys.RATINGS, {"record": encode(rating)})
+    return True
+
+
+def _ensure_group(ledger: Ledger) -> None:
+    with ledger.reach() as client:
+        groups = client.xinfo_groups(keys.INTERACTIONS) if client.exists(keys.INTERACTIONS) else []
+        if not any(group["name"] == keys.CURATORS for group in groups):
+            ledger.run("group", [keys.INTERACTIONS], [keys.CURATORS])

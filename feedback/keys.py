@@ -1,0 +1,127 @@
+"""Every Redis key that Whetstone uses: pattern, type, members, bound, writer and readers.
+
+No other module spells a key. Keys that one script touches together share the ``ws:`` prefix; the ledger is one Redis,
+not a cluster.
+
+=========================  ======  ==========================================  ================================================
+Key                        Type    Members                                     Bound; writer -> readers
+=========================  ======  ==========================================  ================================================
+ws:keys                    hash    SHA-256 of the secret -> ApiKey             one per key; cli, serve -> serve
+ws:interactions            stream  ``record`` = Interaction, ``id``            trimmed by archive; serve -> workers.curate
+ws:interaction:<id>        string  Interaction                                 TTL 30 days; serve -> serve
+ws:ratings                 stream  ``record`` = Rating                         append-only; serve -> snapshots
+ws:rating:<id>             string  marks a rating as taken                     TTL 30 days; serve
+ws:prompts                 hash    prompt id -> Prompt                         caps of curation; workers -> workers,
+serve
+ws:prompts:texts           hash    content hash -> prompt id                   one per prompt; workers
+ws:prompts:customers       hash    customer -> prompts kept                    one per customer; workers
+ws:prompts:dropped         hash    reason -> count                             one per reason; workers -> metrics
+ws:item:<id>               hash    slots, token, queue, score, labels          one per comparison or demonstration
+request
+ws:comparison:<id>         string  Comparison                                  one per comparison; workers -> serve,
+trainer
+ws:sampling                zset    comparison id, by time of last attempt      comparisons without completions; workers
+ws:sampling:attempts       hash    comparison id -> attempts                   removed when complete; workers
+ws:queue:<name>            zset    item id, by order of service                open items; feedback scripts
+ws:leases                  zset    ``<item> <labeler>``, by deadline           live leases; feedback scripts
+ws:lease:<item>            hash    labeler -> ``<token> <deadline>``           removed with the item's last lease
+ws:seen:<labeler>          set     item ids leased to this labeler             one per labeler; lease script
+ws:labels                  stream  ``record`` = Label                          append-only, never trimmed; submit script
+ws:submission:<id>         string  the answer given to this submission         TTL 30 days; submit script
+ws:demonstrations          stream  ``record`` = Demonstration                  append-only; submit script
+ws:dead                    stream  ``id``, ``reason``                          maxlen 10,000; workers -> operators
+ws:snapshots               hash    snapshot id -> Snapshot                     one per round; trainer
+ws:reward-models           hash    reward model id -> RewardModel              one per round; trainer
+ws:policies                hash    version -> Policy                           one per round; trainer -> serve
+ws:policies:counter        string  last number given out                       one
+ws:reports                 hash    version -> EvaluationReport                 one per candidate; trainer -> gate, serve
+ws:aliases                 hash    live, previous, candidate -> version        three; promote script -> serve
+ws:audit                   stream  ``record`` = AuditEntry                     append-only; promote script, serve, cli
+ws:swaps                   stream  ``record`` = SwapEvent                      maxlen 10,000; serve -> cli, operators
+ws:replica:<id>            string  what a serving replica holds, JSON          TTL 15 s; serve -> cli
+ws:rounds                  hash    round id -> Round                           one per round; trainer -> cli, serve
+ws:rounds:requested        string  kind of round that an operator asked for    one; cli, serve -> trainer
+ws:rounds:lock             string  fencing token of the running trainer        TTL 60 s, renewed; trainer
+ws:counters:<process>      hash    metric name -> value                        one per process; workers, trainer -> metrics
+=========================  ======  ==========================================  ================================================
+"""
+
+API_KEYS = "ws:keys"
+INTERACTIONS = "ws:interactions"
+RATINGS = "ws:ratings"
+PROMPTS = "ws:prompts"
+PROMPT_TEXTS = "ws:prompts:texts"
+PROMPT_CUSTOMERS = "ws:prompts:customers"
+PROMPTS_DROPPED = "ws:prompts:dropped"
+SAMPLING = "ws:sampling"
+SAMPLING_ATTEMPTS = "ws:sampling:attempts"
+LEASES = "ws:leases"
+LABELS = "ws:labels"
+DEMONSTRATIONS = "ws:demonstrations"
+DEAD = "ws:dead"
+SNAPSHOTS = "ws:snapshots"
+REWARD_MODELS = "ws:reward-models"
+POLICIES = "ws:policies"
+POLICY_COUNTER = "ws:policies:counter"
+REPORTS = "ws:reports"
+ALIASES = "ws:aliases"
+AUDIT = "ws:audit"
+SWAPS = "ws:swaps"
+ROUNDS = "ws:rounds"
+ROUND_REQUESTED = "ws:rounds:requested"
+ROUND_LOCK = "ws:rounds:lock"
+
+CURATORS = "curators"
+"""Consumer group of `INTERACTIONS`."""
+MONTH_S = 30 * 24 * 3600
+"""Seconds for which a retry of an old submission is still recognised."""
+
+
+def interaction(id: str) -> str:
+    """Return the key of one logged interaction."""
+    return f"ws:interaction:{id}"
+
+
+def rating(id: str) -> str:
+    """Return the key that marks a rating as taken."""
+    return f"ws:rating:{id}"
+
+
+def comparison(id: str) -> str:
+    """Return the key of one comparison's record."""
+    return f"ws:comparison:{id}"
+
+
+def item(id: str) -> str:
+    """Return the key of the queueing state of a comparison or demonstration request."""
+    return f"ws:item:{id}"
+
+
+def queue(name: str) -> str:
+    """Return the key of the queue with this name."""
+    return f"ws:queue:{name}"
+
+
+def lease(item_id: str) -> str:
+    """Return the key of an item's live leases."""
+    return f"ws:lease:{item_id}"
+
+
+def seen(labeler: str) -> str:
+    """Return the key of the items that this labeler was given."""
+    return f"ws:seen:{labeler}"
+
+
+def submission(id: str) -> str:
+    """Return the key of the stored answer to one submission."""
+    return f"ws:submission:{id}"
+
+
+def replica(id: str) -> str:
+    """Return the key under which a serving replica says what it holds."""
+    return f"ws:replica:{id}"
+
+
+def counters(process: str) -> str:
+    """Return the key of a process's counters."""
+    return f"ws:counters:{process}"

@@ -1,0 +1,68 @@
+"""Every Prometheus metric that Whetstone defines: name, unit, labels, meaning.
+
+Base units, unit as suffix, ``_total`` for counters. vLLM's own metrics are served beside these.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+requests_total = Counter(
+    "whetstone_requests", "Requests answered by the API.", ["route", "status", "version"], registry=REGISTRY
+)
+request_seconds = Histogram(
+    "whetstone_request_seconds",
+    "Seconds from a request's arrival to its last byte.",
+    ["route"],
+    buckets=LATENCY_S,
+    registry=REGISTRY,
+)
+first_byte_seconds = Histogram(
+    "whetstone_first_byte_seconds",
+    "Seconds from a request's arrival to the first byte of its body.",
+    ["route"],
+    buckets=LATENCY_S,
+    registry=REGISTRY,
+)
+in_flight = Gauge("whetstone_requests_in_flight", "Requests being answered now.", ["slot"], registry=REGISTRY)
+slot_version = Gauge(
+    "whetstone_slot_info", "1 for the version that a slot holds.", ["slot", "version", "alias"], registry=REGISTRY
+)
+swaps_total = Counter("whetstone_swaps", "Swaps by outcome (live, failed).", ["state"], registry=REGISTRY)
+swap_load_seconds = Histogram(
+    "whetstone_swap_load_seconds",
+    "Seconds to load and probe new weights.",
+    buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 300),
+    registry=REGISTRY,
+)
+recorded_total = Counter(
+    "whetstone_recorded", "Interactions by fate (spooled, relayed, dropped).", ["fate"], registry=REGISTRY
+)
+spool_bytes = Gauge("whetstone_spool_bytes", "Bytes in the write-ahead spool.", registry=REGISTRY)
+labels_total = Counter("whetstone_labels", "Answers taken from labelers.", ["kind"], registry=REGISTRY)
+ledger_size = Gauge("whetstone_ledger_records", "Records in the ledger.", ["kind"], registry=REGISTRY)
+prompts_dropped = Gauge("whetstone_prompts_dropped", "Prompts refused by curation.", ["reason"], registry=REGISTRY)
+ledger_up = Gauge("whetstone_ledger_up", "1 if the ledger answers.", registry=REGISTRY)
+
+tasks_total = Counter("whetstone_tasks", "Celery tasks by name and outcome.", ["task", "outcome"], registry=REGISTRY)
+task_seconds = Histogram(
+    "whetstone_task_seconds", "Seconds that a task took.", ["task"], buckets=LATENCY_S, registry=REGISTRY
+)
+completions_sampled_total = Counter(
+    "whetstone_completions_sampled", "Completions sampled for comparisons.", ["version"], registry=REGISTRY
+)
+
+rounds_total = Counter("whetstone_rounds", "Training rounds by outcome.", ["state"], registry=REGISTRY)
+stage_seconds = Gauge(
+    "whetstone_stage_seconds", "Seconds that the last run of a stage took.", ["stage"], registry=REGISTRY
+)
+stage_progress = Gauge(
+    "whetstone_stage_progress", "Share of the running stage that is done, 0 to 1.", ["stage"], registry=REGISTRY
+)
+training_metric = Gauge(
+    "whetstone_training",
+    "Latest value of a training metric, such as objective/kl.",
+    ["stage", "metric"],
+    registry=REGISTRY,
+)

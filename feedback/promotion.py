@@ -1,0 +1,130 @@
+"""The gate and the moves of the ``live`` alias.
+
+`judge` is a pure rule; `promote` and `roll_back` are the only code that moves ``live``, in one script with their
+audit entry.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from feedback import keys, policies
+from feedback.client import Ledger, encode
+from feedback.errors import Conflict, NotFound
+from feedback.records import AuditEntry, Decision, EvaluationReport, SwapEvent, utc_now
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a candidate must show."""
+
+    min_win_rate_low: float = 0.5
+    """Lower 95 % bound of the win rate against live must be above this."""
+    min_prompts: int = 50
+    """Held-out prompts behind the win rate."""
+    max_kl_nats: float = 30.0
+    """KL to the reference policy, nats per completion."""
+    max_length_ratio: float = 2.0
+    """Mean completion length against live's."""
+    min_eos_rate: float = 0.5
+    """Share of completions that end by themselves."""
+    max_pretraining_loss_rise: float = 0.25
+    """Rise of the pretraining loss over the reference's, as a share of it."""
+
+
+def judge(report: EvaluationReport | None, thresholds: Thresholds) -> Decision:
+    """Return the gate's decision; a missing report or figure fails, it never passes.
+
+    Args:
+        report: the candidate's figures: ``win_rate`` {mean, low, high, n} against live, ``kl_nats``, ``length_ratio``,
+            ``eos_rate``, ``pretraining_loss_rise``.
+        thresholds: the bars.
+    """
+    if report is None:
+        return Decision(promote=False, reasons=["FAIL no evaluation report"])
+    figures = report.figures
+    win_rate: dict[str, Any] = figures.get("win_rate") or {}
+    checks = [
+        ("win_rate.low", win_rate.get("low"), ">", thresholds.min_win_rate_low),
+        ("win_rate.n", win_rate.get("n"), ">=", thresholds.min_prompts),
+        ("kl_nats", figures.get("kl_nats"), "<=", thresholds.max_kl_nats),
+        ("length_ratio", figures.get("length_ratio"), "<=", thresholds.max_length_ratio),
+        ("eos_rate", figures.get("eos_rate"), ">=", thresholds.min_eos_rate),
+        ("pretraining_loss_rise", figures.get("pretraining_loss_rise"), "<=", thresholds.max_pretraining_loss_rise),
+    ]
+    results = [(_holds(value, op, bar), name, value, op, bar) for name, value, op, bar in checks]
+    return Decision(
+        promote=all(held for held, *_ in results),
+        reasons=[
+            f"{'pass' if held else 'FAIL'} {name} {_shown(value)} (bar {op} {bar:g})"
+            for held, name, value, op, bar in results
+        ],
+    )
+
+
+def _holds(value: float | None, op: str, bar: float) -> bool:
+    if value is None:
+        return False
+    return {">": value > bar, ">=": value >= bar, "<=": value <= bar}[op]
+
+
+def _shown(value: float | None) -> str:
+    return "is missing" if value is None else f"{value:.4g}"
+
+
+def promote(ledger: Ledger, name: str, actor: str, reason: str = "", *, action: str = "promote") -> str:
+    """Make a version or alias live, live previous, and write the audit; return the version.
+
+    Raises:
+        NotFound: no such policy.
+        Conflict: it is live already, or somebody else moved ``live`` in the meantime.
+    """
+    version = policies.get(ledger, name).version
+    live = policies.aliases(ledger).get("live", "")
+    entry = AuditEntry(
+        at=utc_now(), actor=actor, action=action, subject="live", before=live, after=version, reason=reason
+    )
+    verdict = ledger.run("promote", [keys.ALIASES, keys.POLICIES, keys.AUDIT], [version, live, encode(entry)])
+    if verdict[0] == "unknown":
+        raise NotFound(f"no policy {name!r}")
+    if verdict[0] == "same":
+        raise Conflict(f"{version} is live already")
+    if verdict[0] == "raced":
+        raise Conflict(f"live moved to {verdict[1]!r} in the meantime; look again before you promote")
+    return version
+
+
+def roll_back(ledger: Ledger, actor: str, reason: str = "") -> str:
+    """Make the previous version live again and return it.
+
+    Raises:
+        Conflict: there is no previous version.
+    """
+    if "previous" not in policies.aliases(ledger):
+        raise Conflict("there is no previous version to roll back to")
+    return promote(ledger, "previous", actor, reason, action="roll back")
+
+
+def note(ledger: Ledger, actor: str, action: str, subject: str, reason: str = "") -> None:
+    """Append an entry to the audit for something that moved no alias."""
+    entry = AuditEntry(at=utc_now(), actor=actor, action=action, subject=subject, reason=reason)
+    with ledger.reach() as client:
+        client.xadd(keys.AUDIT, {"record": encode(entry)})
+
+
+def audit(ledger: Ledger) -> Iterator[AuditEntry]:
+    """Yield the audit, oldest first."""
+    for _, entry in ledger.stream(keys.AUDIT, AuditEntry):
+        yield entry
+
+
+def record_swap(ledger: Ledger, event: SwapEvent) -> None:
+    """Append what a serving replica did about a promotion."""
+    with ledger.reach() as client:
+        client.xadd(keys.SWAPS, {"record": encode(event)}, maxlen=10_000)
+
+
+def swaps(ledger: Ledger) -> Iterator[SwapEvent]:
+    """Yield swap events, oldest first."""
+    for _, event in ledger.stream(keys.SWAPS, SwapEvent):
+        yield event

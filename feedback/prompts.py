@@ -1,0 +1,57 @@
+"""The pool of curated prompts.
+
+Stores and reads; the rules by which a prompt is kept are in `feedback.curation`.
+"""
+
+from typing import cast
+
+from feedback import keys
+from feedback.client import Ledger, encode
+from feedback.errors import NotFound
+from feedback.records import Prompt
+
+
+def keep(ledger: Ledger, prompt: Prompt, text_sha256: str, most_per_customer: int) -> str:
+    """Add a prompt to the pool; return ``kept``, ``duplicate`` or ``customer cap``."""
+    answer = ledger.run(
+        "keep",
+        [keys.PROMPTS, keys.PROMPT_TEXTS, keys.PROMPT_CUSTOMERS, keys.PROMPTS_DROPPED],
+        [prompt.id, encode(prompt), text_sha256, prompt.customer, most_per_customer],
+    )
+    return str(answer)
+
+
+def drop(ledger: Ledger, reason: str) -> None:
+    """Count a prompt that a rule refused."""
+    with ledger.reach() as client:
+        client.hincrby(keys.PROMPTS_DROPPED, reason, 1)
+
+
+def dropped(ledger: Ledger) -> dict[str, int]:
+    """Return how many prompts were dropped, by reason."""
+    with ledger.reach() as client:
+        counts = cast(dict[str, str], client.hgetall(keys.PROMPTS_DROPPED))
+    return {reason: int(count) for reason, count in counts.items()}
+
+
+def get(ledger: Ledger, id: str) -> Prompt:
+    """Return one prompt.
+
+    Raises:
+        NotFound: no such prompt.
+    """
+    prompt = ledger.hget(keys.PROMPTS, id, Prompt)
+    if prompt is None:
+        raise NotFound(f"no prompt {id!r}")
+    return prompt
+
+
+def all_prompts(ledger: Ledger) -> list[Prompt]:
+    """Return the pool, oldest first."""
+    return ledger.hall(keys.PROMPTS, Prompt)
+
+
+def count(ledger: Ledger) -> int:
+    """Return how many prompts the pool holds."""
+    with ledger.reach() as client:
+        return int(client.hlen(keys.PROMPTS))

@@ -1,0 +1,47 @@
+"""Settings that every process shares: where the ledger, the broker and the artifacts are.
+
+Each process extends `Settings` with its own fields, builds one object at its entry point and hands it down. Values
+come from the
+environment (prefix ``WHETSTONE_``) or a ``.env`` file; an unknown or malformed value refuses to start.
+"""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from feedback.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    """What all processes need to know."""
+
+    model_config = SettingsConfigDict(env_prefix="WHETSTONE_", env_file=".env", frozen=True, extra="ignore")
+
+    ledger_url: str = "redis://127.0.0.1:6379/0"
+    """Redis that holds the records; it must run with ``appendonly yes``, ``appendfsync always``, ``noeviction``."""
+    broker_url: str = "redis://127.0.0.1:6380/0"
+    """Redis that carries Celery's messages; losing it loses no record."""
+    artifact_root: Path = Path("var/artifacts")
+    """Directory for snapshots, weights and archives, shared by all processes."""
+    ledger_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    """Seconds until a call to the ledger counts as failed."""
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    """Lowest level that is logged."""
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Return the settings of this process.
+
+        Raises:
+            ConfigError: a value is malformed; names the setting, what was found and what was expected.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            lines = [
+                f"WHETSTONE_{'_'.join(str(part) for part in item['loc']).upper()}={item.get('input')!r}: {item['msg']}"
+                for item in error.errors()
+            ]
+            raise ConfigError("; ".join(lines)) from error
