@@ -1,0 +1,59 @@
+"""Presets: named sets of overrides for each stage, in one table, and how they combine with what the caller gave.
+
+Knows values only; does not know what they do (see `trainer.settings`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from feedback.errors import ConfigError
+from trainer.settings import StageSettings
+
+Settings = TypeVar("Settings", bound=StageSettings)
+
+_SANDBOX_LIMITS = {"max_prompt_tokens": 192, "max_completion_tokens": 64}
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # The paper's values are the defaults of the settings classes.
+    "paper": {},
+    # A Llama of 1-3 M parameters on two cores: higher learning rates, smaller batches, minutes in all.
+    "sandbox": {
+        "pretrain": {},
+        "sft": _SANDBOX_LIMITS | {"epochs": 3, "batch_size": 16, "lr": 5e-4, "dropout": 0.0},
+        "reward": _SANDBOX_LIMITS | {"batch_size": 16, "lr": 3e-4},
+        "ppo": _SANDBOX_LIMITS,
+        "evaluate": _SANDBOX_LIMITS,
+        "score": _SANDBOX_LIMITS,
+        "generate": _SANDBOX_LIMITS,
+    },
+}
+
+
+def resolve(stage: str, kind: type[Settings], preset: str, given: Mapping[str, Any]) -> Settings:
+    """Return a stage's settings: defaults, overridden by the preset, overridden by what was given.
+
+    Args:
+        stage: the stage's command name, a row of the preset.
+        kind: the stage's settings class.
+        preset: a key of ``PRESETS``.
+        given: explicit values by field name.
+
+    Raises:
+        ConfigError: unknown preset, or a value is missing or malformed; names the option and what was expected.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"--preset {preset}: no such preset, choose from {', '.join(PRESETS)}")
+    try:
+        return kind(**(PRESETS[preset].get(stage, {}) | dict(given)))
+    except ValidationError as error:
+        faults = [_fault(fault["loc"], fault["type"], fault.get("input"), fault["msg"]) for fault in error.errors()]
+        raise ConfigError("; ".join(faults)) from error
+
+
+def _fault(location: tuple[int | str, ...], kind: str, value: object, message: str) -> str:
+    option = "--" + str(location[0] if location else "settings").replace("_", "-")
+    return f"{option} is required" if kind == "missing" else f"{option} {value}: {message}"

@@ -1,0 +1,241 @@
+"""One frozen settings class for each trainer stage.
+
+Knows every knob, its unit, its default and where the default comes from; does not know presets, files' contents,
+models or the command line. Defaults are those of Ouyang et al. 2022, arXiv:2203.02155 (appendix C) where the paper gives one,
+else the value named in the field's docstring.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StageSettings(BaseModel):
+    """What every stage has in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    output: Path
+    """Directory the stage creates; it appears, complete, only when the stage has finished."""
+    seed: int = Field(0, ge=0)
+    """Seed of data order, initialisation, dropout and sampling; same seed and threads give the same bits on CPU."""
+    threads: int = Field(0, ge=0)
+    """CPU threads; 0 takes all cores. Part of what makes a run repeatable."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where tensors live; auto takes the first GPU when there is one."""
+    skip_bad: bool = False
+    """Set unusable rows aside and count them, instead of stopping at the first one."""
+
+
+class TrainingSettings(StageSettings):
+    """What every stage that takes optimizer steps has in common."""
+
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Adam's first decay (paper)."""
+    beta2: float = Field(0.95, ge=0, lt=1)
+    """Adam's second decay (paper)."""
+    adam_eps: float = Field(1e-5, gt=0)
+    """Adam's epsilon; unpublished, 1e-5 from the 2019 code (openai/lm-human-preferences)."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW weight decay on matrices; unpublished, 0."""
+    max_grad_norm: float = Field(1.0, ge=0)
+    """Gradient norm above which the gradient is scaled down; 0 turns clipping off. Unpublished."""
+    bf16: bool = False
+    """Run the forward pass in bfloat16 (autocast); weights, optimizer and losses stay float32."""
+    max_steps: int = Field(0, ge=0)
+    """Stop after this many optimizer steps; 0 runs to the end. The schedule is that of the shortened run."""
+    checkpoint_every: int = Field(0, ge=0)
+    """Optimizer steps between checkpoints that a killed run resumes from; 0 writes none."""
+
+
+class LimitSettings(BaseModel):
+    """Length limits of prompts and completions."""
+
+    max_prompt_tokens: int = Field(1024, gt=0)
+    """Longer prompts are dropped and counted (paper: 1k)."""
+    max_completion_tokens: int = Field(1024, gt=0)
+    """Longer completions are cut here and marked unfinished (paper: 1k)."""
+
+
+class PretrainSettings(TrainingSettings):
+    """Next-token training of a small Llama from nothing, or onward from ``init``."""
+
+    text: list[Path]
+    """Files of documents: JSONL(.gz) or Parquet with `text`, or .txt(.gz) with one document per line."""
+    tokenizer: Path | None = None
+    """Directory of a tokenizer to use; without it a byte-level BPE is trained on the text."""
+    init: Path | None = None
+    """Policy directory to continue from; without it the model starts from random weights."""
+    chat_template: Path | None = None
+    """Jinja file for a newly trained tokenizer; without it a plain `User: ... Assistant:` template."""
+    special_tokens: list[str] = []
+    """More special tokens for a newly trained tokenizer, after <pad>, <bos> and <eos>."""
+    vocab_size: int = Field(1024, ge=260)
+    """Tokens of a newly trained tokenizer, the 256 bytes and the special ones included."""
+    width: int = Field(192, gt=0)
+    """Width of the residual stream of a new model."""
+    layers: int = Field(4, gt=0)
+    """Layers of a new model."""
+    heads: int = Field(6, gt=0)
+    """Attention heads of a new model; must divide `width`."""
+    context_tokens: int = Field(512, gt=0)
+    """Longest sequence of a new model."""
+    block_tokens: int = Field(256, gt=1)
+    """Length of the packed training blocks."""
+    batch_size: int = Field(32, gt=0)
+    """Blocks per optimizer step."""
+    epochs: float = Field(1.0, gt=0)
+    """Passes over the text; may be a fraction."""
+    lr: float = Field(2e-3, gt=0)
+    """Peak learning rate, reached after `warmup_steps`, then cosine to a tenth."""
+    warmup_steps: int = Field(20, ge=0)
+    """Steps of linear warm-up from 0."""
+    valid_fraction: float = Field(0.02, ge=0, lt=1)
+    """Share of blocks held out for the reported loss."""
+    weight_decay: float = Field(0.1, ge=0)
+    """AdamW weight decay on matrices; GPT-3's value."""
+
+
+class SftSettings(TrainingSettings, LimitSettings):
+    """Supervised fine-tuning on demonstrations (section 3.5, C.1)."""
+
+    policy: Path
+    """Pretrained policy directory to start from."""
+    demonstrations: list[Path]
+    """Files of demonstrations."""
+    text: list[Path] = []
+    """Pretraining text to mix in; none turns the mix off."""
+    text_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of a batch that is pretraining text when `text` is given (C.3: 10 %)."""
+    reward_model: Path | None = None
+    """Reward model that chooses the epoch by its mean score on validation prompts; else validation loss chooses."""
+    epochs: int = Field(16, gt=0)
+    """Passes over the demonstrations (C.1: 16 for SFT; C.3: 2 for the start of PPO)."""
+    batch_size: int = Field(32, gt=0)
+    """Sequences per optimizer step, mixed text included (C.1: 32)."""
+    lr: float = Field(9.65e-6, gt=0)
+    """Peak learning rate, cosine to a tenth, no warm-up (C.1)."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Residual dropout (C.1: 0.2)."""
+    valid_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of demonstrations without a split that are held out, by hash of the prompt."""
+    select_prompts: int = Field(64, gt=0)
+    """Validation prompts that are sampled for the reward model at the end of each epoch."""
+
+
+class RewardSettings(TrainingSettings, LimitSettings):
+    """K-wise reward-model training (section 3.5, eq. 1, C.2)."""
+
+    policy: Path | None = None
+    """SFT policy whose trunk the reward model starts from; exclusive with `init_reward`."""
+    init_reward: Path | None = None
+    """Reward model to continue from (warm start); exclusive with `policy`."""
+    preferences: list[Path]
+    """Files of ranked completions; several are read as one, reported one by one."""
+    demonstrations: list[Path] = []
+    """Demonstrations whose mean score becomes 0; without them, the mean over the training completions becomes 0."""
+    epochs: int = Field(1, gt=0)
+    """Passes over the comparisons (C.2: one; more overfit)."""
+    batch_size: int = Field(64, gt=0)
+    """Distinct prompts per optimizer step (C.2: 64)."""
+    lr: float = Field(9e-6, gt=0)
+    """Peak learning rate, cosine to a tenth (C.2)."""
+    valid_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of rows without a split that are held out, by hash of customer or prompt."""
+    micro_batch_tokens: int = Field(16384, gt=0)
+    """Most tokens, padding included, in one forward pass; bounds memory, does not change the gradient."""
+
+
+class PpoSettings(TrainingSettings, LimitSettings):
+    """PPO-ptx (section 3.5, eq. 2, C.4)."""
+
+    policy: Path
+    """Policy to start from, which is also the frozen KL reference."""
+    reward_model: Path
+    """Reward model; the value model starts from it (C.4)."""
+    prompts: list[Path]
+    """Files of prompts."""
+    text: list[Path] = []
+    """Pretraining text for the ptx term; none turns it off (plain PPO)."""
+    episodes: int = Field(256_000, gt=0)
+    """Completions to sample in all (C.4)."""
+    batch_size: int = Field(512, gt=0)
+    """Episodes per iteration (C.4)."""
+    minibatches: int = Field(8, gt=0)
+    """Optimizer steps per inner epoch (C.4)."""
+    inner_epochs: int = Field(1, gt=0)
+    """Passes over an iteration's episodes (C.4)."""
+    lr: float = Field(9e-6, gt=0)
+    """Peak policy learning rate; the paper prints a sweep from 2.55e-6 to 2.55e-5 and no winner."""
+    value_lr: float = Field(9e-6, gt=0)
+    """Value model learning rate (C.4)."""
+    warmup_iterations: int = Field(10, ge=0)
+    """Iterations of linear warm-up from a tenth of the peak, then constant (C.4)."""
+    kl_coef: float = Field(0.02, ge=0)
+    """Weight of the per-token KL penalty (C.4)."""
+    clip: float = Field(0.2, gt=0)
+    """Clip of the probability ratio (C.4)."""
+    value_clip: float = Field(0.2, gt=0)
+    """Clip of the value around its old value (2019 code)."""
+    gamma: float = Field(1.0, gt=0, le=1)
+    """Discount (C.4: none)."""
+    gae_lambda: float = Field(0.95, ge=0, le=1)
+    """GAE lambda; unpublished, 0.95 from the 2019 code."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature (C.4); no top-p or top-k exists here, because truncation biases the ratio."""
+    ema_decay: float = Field(0.992, ge=0, lt=1)
+    """Decay of the exponential moving average of the policy, which is what is exported (C.4)."""
+    ptx_coef: float = Field(27.8, ge=0)
+    """Weight of the pretraining loss (C.4, gamma of eq. 2)."""
+    ptx_per_episode: float = Field(8.0, ge=0)
+    """Pretraining blocks per episode (C.4)."""
+    ptx_block_tokens: int = Field(256, gt=1)
+    """Length of a pretraining block."""
+
+
+class EvaluateSettings(StageSettings, LimitSettings):
+    """Scores and comparisons of policies on held-out prompts."""
+
+    policy: Path
+    """Policy directory to evaluate."""
+    baseline: list[Path] = []
+    """Policy directories to compare it with."""
+    reward_model: Path | None = None
+    """Reward model that scores completions."""
+    prompts: list[Path]
+    """Held-out prompts."""
+    text: list[Path] = []
+    """Held-out pretraining text for the alignment tax."""
+    batch_size: int = Field(64, gt=0)
+    """Completions per forward pass."""
+
+
+class ScoreSettings(StageSettings, LimitSettings):
+    """A reward model's accuracy on preference files."""
+
+    reward_model: Path
+    """Reward model directory."""
+    preferences: list[Path]
+    """Files of ranked completions."""
+    bootstrap: int = Field(1000, gt=0)
+    """Resamples of prompts behind the interval."""
+    micro_batch_tokens: int = Field(16384, gt=0)
+    """Most tokens, padding included, in one forward pass."""
+
+
+class GenerateSettings(StageSettings, LimitSettings):
+    """Completions of prompts by one policy."""
+
+    policy: Path
+    """Policy directory to sample from."""
+    prompts: list[Path]
+    """Files of prompts."""
+    completions_per_prompt: int = Field(1, gt=0)
+    """Completions of each prompt."""
+    temperature: float = Field(1.0, ge=0)
+    """Sampling temperature; 0 is greedy."""
+    batch_size: int = Field(64, gt=0)
+    """Completions per forward pass."""
