@@ -1,7 +1,7 @@
 """The rules by which a logged interaction becomes a prompt: pure functions of plain values.
 
-Source: Ouyang et al. 2022, arXiv:2203.02155, appendix A.2 (deduplication by long common prefix, 200 prompts per organisation,
-splits by organisation).
+Source: Ouyang et al. 2022, arXiv:2203.02155, appendix A.2 (deduplication by long common prefix, 200 prompts per
+organisation, splits by organisation).
 """
 
 import hashlib

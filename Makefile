@@ -1,0 +1,40 @@
+# make demo   install what is missing, turn the loop twice, print what was learned
+# make test   install what is missing, run all tests
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+export VENV VLLM_NO_USAGE_STATS := 1
+export DO_NOT_TRACK := 1
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help demo up test check format setup setup-test base clean
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup:
+	@deploy/setup.sh run
+
+setup-test:
+	@deploy/setup.sh test
+
+demo: setup ## the whole loop with simulated customers and labelers; report in var/demo/report.json
+	@exec $(BIN)/whetstone demo
+
+up: setup ## start everything and stay; prints the pages' addresses and fresh keys
+	@exec $(BIN)/whetstone up
+
+test: setup-test ## all tests: real Redis, real vLLM, real Celery, real Chromium
+	@$(BIN)/python -m pytest
+
+check: setup-test ## lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -n 12
+
+format: setup-test ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: ## remove what was built and run, except the environment
+	rm -rf var .mypy_cache .ruff_cache .pytest_cache

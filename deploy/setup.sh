@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Makes the virtual environment from the lock files and installs the system packages that are missing.
+#
+#   deploy/setup.sh run     what `make demo` and `make up` need: Python packages, redis-server
+#   deploy/setup.sh test    that, and what `make test` needs: development packages, chromium, promtool
+#
+# A second call sees that nothing changed and returns at once. Environment: VENV (.venv), PYTHON (python3),
+# TORCH_INDEX (an extra package index that serves CPU builds of torch), PIP_ARGS (anything else for pip).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+want=${1:-run}
+venv=${VENV:-.venv}
+
+say() { printf 'setup: %s\n' "$*"; }
+stop() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+need_package() { # need_package COMMAND DEBIAN-PACKAGE
+  command -v "$1" >/dev/null && return
+  local as_root=""
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo -n true 2>/dev/null || stop "$1 is missing and I may not install it; run: sudo apt-get install $2"
+    as_root=sudo
+  fi
+  command -v apt-get >/dev/null || stop "$1 is missing and there is no apt-get here; install $2 and try again"
+  say "installing $2"
+  # The package would start a server of its own on its default port; ours run on private ports only.
+  local policy=/usr/sbin/policy-rc.d made=""
+  if [ ! -e "$policy" ]; then printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null; $as_root chmod +x "$policy"; made=1; fi
+  $as_root apt-get update -qq >/dev/null || true
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "$2" >/dev/null 2>&1 || {
+    [ -z "$made" ] || $as_root rm -f "$policy"
+    stop "could not install $2; install it by hand and try again"
+  }
+  [ -z "$made" ] || $as_root rm -f "$policy"
+}
+
+install_lock() { # install_lock FILE
+  local stamp="$venv/.installed-$(basename "$1")"
+  if [ -e "$stamp" ] && cmp -s "$1" "$stamp"; then return; fi
+  say "installing $(grep -c == "$1") pinned packages from $1"
+  # shellcheck disable=SC2086  # PIP_ARGS is a list of words
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+    ${PIP_ARGS:-} -r "$1" 2> >(grep -v '^WARNING: Location' >&2)
+  cp "$1" "$stamp"
+}
+
+[ -x "$venv/bin/python" ] || { say "making $venv"; "${PYTHON:-python3}" -m venv "$venv"; }
+install_lock requirements/cpu.txt
+if [ ! -e "$venv/.checked" ]; then
+  "$venv/bin/python" -c 'import torch' 2>/dev/null || stop \
+    "torch does not import: your index served a CUDA build. Run again with TORCH_INDEX=<PyTorch's index of CPU wheels> after: rm -r $venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2> >(grep -v '^WARNING: Location' >&2)
+  touch "$venv/.checked"
+fi
+need_package redis-server redis-server
+if [ "$want" = test ]; then
+  install_lock requirements/dev.txt
+  need_package chromium chromium
+  need_package promtool prometheus
+fi
