@@ -1,0 +1,34 @@
+"""What the routes of a serving process work with: one of each, built at start, handed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from feedback.client import Ledger
+    from serve.auth import KeyCache
+    from serve.recorder import Recorder
+    from serve.settings import ServeSettings
+    from serve.traffic import Traffic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependencies:
+    """Handed to every ``make_router``.
+
+    Attributes:
+        settings: this process's settings.
+        ledger: blocking calls (a thread each); may be down at any time.
+        traffic: which slot answers which name. ``traffic.slots`` lists `SlotState` (slot, version, state, in_flight);
+            ``await traffic.probe()`` generates one token on the live slot or raises `EngineError`.
+        recorder: ``recorder.pending(interaction_id)`` returns an `Interaction` that is answered (or being written) but
+            not in the ledger yet, else None.
+        keys: looks API keys up; remembers them.
+    """
+
+    settings: ServeSettings
+    ledger: Ledger
+    traffic: Traffic
+    recorder: Recorder
+    keys: KeyCache

@@ -1,0 +1,69 @@
+"""Settings of the serving process.
+
+Adds to `feedback.settings.Settings` what only serving needs; built once in ``python -m serve`` and handed down.
+"""
+
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from feedback.settings import Settings
+
+
+class ServeSettings(Settings):
+    """What the serving process needs to know."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8000, ge=1, le=65535)
+    """TCP port to listen on; taken means refuse to start."""
+    replica: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
+    """Name of this serving process in swap events and heartbeats; must differ between replicas."""
+    engine: Literal["vllm", "none"] = "vllm"
+    """``none`` starts only the pages and the ledger's routes, on a machine without a model."""
+
+    max_model_len: int = Field(default=512, ge=16)
+    """Longest prompt plus answer, tokens. A policy whose positions are fewer is not loaded."""
+    max_num_seqs: int = Field(default=64, ge=1, le=4096)
+    """Most sequences that one slot decodes together; more wait inside the engine."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Precision of weights and activations; float32 makes greedy answers equal to transformers' on CPU."""
+    kv_cache_gib: float = Field(default=1.0, gt=0)
+    """Memory for keys and values per slot, GiB; CPU engines only (a GPU divides ``gpu_memory_utilization``)."""
+    gpu_memory_utilization: float = Field(default=0.42, gt=0, lt=1)
+    """Share of one GPU's memory per slot; two slots fit below 0.5 each."""
+    enforce_eager: bool = True
+    """Skip compilation: measured to cost 22 s of start for 2-5 % of speed on CPU. Turn off on a GPU."""
+    cpu_cores: str = Field(default="nobind", pattern=r"^(auto|nobind|[0-9,\-|]+)$")
+    """Cores that engine threads are bound to, as vLLM's VLLM_CPU_OMP_THREADS_BIND."""
+    engine_start_s: float = Field(default=600.0, gt=0)
+    """Seconds until an engine that does not come up counts as failed."""
+
+    max_body_bytes: int = Field(default=1 << 20, ge=1024)
+    """Largest request body; larger is refused with 413."""
+    max_tokens: int = Field(default=256, ge=1)
+    """Most tokens that one answer may have; also used when the request names none."""
+    key_cache_s: float = Field(default=5.0, ge=0, le=300)
+    """Seconds for which a looked-up API key is trusted; also the longest that a revoked key still works."""
+    metrics_key_required: bool = False
+    """Require a key of role ``metrics`` for /metrics."""
+    ready_cache_s: float = Field(default=5.0, ge=0)
+    """Seconds for which the answer of /readyz is reused."""
+
+    poll_s: float = Field(default=0.25, gt=0, le=60)
+    """Seconds between two looks at the registry's aliases."""
+    drain_deadline_s: float = Field(default=120.0, gt=0)
+    """Seconds that an idle slot may take to finish its last requests before a load; then the swap counts as failed."""
+    probe_tolerance: float = Field(default=0.02, gt=0)
+    """Largest difference, nats per token, between a stored probe's log-probabilities and the engine's."""
+    shutdown_deadline_s: float = Field(default=30.0, ge=0)
+    """Seconds that requests in flight get to finish after SIGTERM."""
+
+    spool_root: Path = Path("var/spool")
+    """Directory of the write-ahead spool, on a disk that keeps fsync's promise; one directory per replica."""
+    spool_max_bytes: int = Field(default=256 << 20, ge=1 << 16)
+    """Most bytes that wait for the ledger; beyond this new interactions are answered but not logged, and counted."""
+    spool_segment_bytes: int = Field(default=4 << 20, ge=1 << 12)
+    """Bytes after which the spool begins a new file."""
