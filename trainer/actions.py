@@ -10,14 +10,13 @@ V vocabulary.
 from __future__ import annotations
 
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-_PLAIN_HEAD: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+from trainer.logprobs import plain_head
 
 
 class Positions(NamedTuple):
@@ -62,14 +61,14 @@ def text_positions(input_ids_BT: Tensor, lengths_B: Tensor) -> Positions:
 def logits_at(model: PreTrainedModel, input_ids_BT: Tensor, positions: Positions) -> Tensor:
     """(N, V) logits at the positions, in the model's dtype.
 
-    Models whose logits are more than a linear head on the trunk (scaling, soft caps) are recognised by a probe on the
-    first call and run in full.
+    Models whose logits are more than a linear head on the trunk (scaling, soft caps) are run in full.
     """
-    if not _has_plain_head(model):
+    head = plain_head(model)
+    if head is None:
         full_BTV: Tensor = model(input_ids=input_ids_BT, use_cache=False).logits
         return full_BTV[positions.row_N, positions.column_N]
     hidden_BTD = model.base_model(input_ids=input_ids_BT, use_cache=False).last_hidden_state
-    logits_NV: Tensor = model.get_output_embeddings()(hidden_BTD[positions.row_N, positions.column_N])
+    logits_NV: Tensor = head(hidden_BTD[positions.row_N, positions.column_N])
     return logits_NV
 
 
@@ -99,18 +98,3 @@ def _tempered(logits_NV: Tensor, temperature: float) -> Tensor:
     logits_NV = logits_NV.float()
     return logits_NV if temperature == 1.0 else logits_NV / temperature
 
-
-@torch.no_grad()
-def _has_plain_head(model: PreTrainedModel) -> bool:
-    known = _PLAIN_HEAD.get(model)
-    if known is not None:
-        return known
-    head = model.get_output_embeddings()
-    plain = False
-    if head is not None and model.base_model is not model:
-        probe_BT = torch.zeros((1, 2), dtype=torch.long, device=model.device)
-        expected = model(input_ids=probe_BT, use_cache=False).logits
-        got = head(model.base_model(input_ids=probe_BT, use_cache=False).last_hidden_state)
-        plain = bool(torch.allclose(expected, got, rtol=1e-4, atol=1e-4))
-    _PLAIN_HEAD[model] = plain
-    return plain
