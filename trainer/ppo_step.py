@@ -161,18 +161,6 @@ def warmed_up(peak: float, iteration: int, warmup_iterations: int) -> float:
     return peak * (0.1 + 0.9 * iteration / warmup_iterations)
 
 
-def make_optimizer(model: nn.Module, lr: float, settings: PpoSettings) -> torch.optim.Optimizer:
-    """AdamW over all parameters with the settings' decays and epsilon (added after the root, torch's way)."""
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=lr,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.adam_eps,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-
-
 def _norm(parameters: list[nn.Parameter]) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     return nn.utils.get_total_norm(gradients).cpu()

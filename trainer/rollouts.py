@@ -34,7 +34,7 @@ class Rollout:
         sampler_logprobs_BA: (B, A) float32 log-probability of each action as the sampler computed it, in nats; 0 in
             padding.
         finished_B: (B,) bool, True where the completion ended with EOS rather than at the length cap.
-        policy_version: number of weight pushes that the sampler had seen.
+        policy_version: the version that was pushed last before sampling.
     """
 
     input_ids_BT: Tensor
@@ -50,6 +50,17 @@ class Rollout:
         columns_A = torch.arange(self.sampler_logprobs_BA.shape[1], device=self.completion_tokens_B.device)
         return columns_A < self.completion_tokens_B[:, None]
 
+    def to(self, device: torch.device) -> Rollout:
+        """The same rollout on another device."""
+        return Rollout(
+            input_ids_BT=self.input_ids_BT.to(device),
+            prompt_tokens_B=self.prompt_tokens_B.to(device),
+            completion_tokens_B=self.completion_tokens_B.to(device),
+            sampler_logprobs_BA=self.sampler_logprobs_BA.to(device),
+            finished_B=self.finished_B.to(device),
+            policy_version=self.policy_version,
+        )
+
     @property
     def lengths_B(self) -> Tensor:
         """(B,) int64 tokens of prompt and completion together."""
@@ -64,15 +75,12 @@ class Rollout:
 class Sampler(Protocol):
     """Draws completions from the latest weights it was given."""
 
-    version: int
-    """Number of pushes so far."""
-
     def sample(self, prompts: Sequence[Sequence[int]], seed: int) -> Rollout:
         """One completion of each prompt; the same weights, prompts and seed give the same tokens."""
         ...
 
-    def push(self, policy: PreTrainedModel) -> None:
-        """Take the policy's present weights; what is sampled next comes from them and nothing older."""
+    def push(self, policy: PreTrainedModel, version: int) -> None:
+        """Take the policy's present weights under this version; what is sampled next comes from nothing older."""
         ...
 
     def close(self) -> None:

@@ -47,17 +47,16 @@ class TransformersSampler:
         batch_size: int = 0,
     ) -> None:
         require_distinct_pad(pad_id, eos_id)
-        self.version = 0
+        self._version = 0
         self._policy = policy
         self._eos_id, self._pad_id = eos_id, pad_id
         self._max_completion_tokens = max_completion_tokens
         self._temperature = temperature
         self._batch_size = batch_size
 
-    def push(self, policy: PreTrainedModel) -> None:
+    def push(self, policy: PreTrainedModel, version: int) -> None:
         """Sample from this module from now on."""
-        self._policy = policy
-        self.version += 1
+        self._policy, self._version = policy, version
 
     def close(self) -> None:
         """Hold nothing."""
@@ -79,7 +78,7 @@ class TransformersSampler:
         finally:
             self._policy.train(training)
         return pack_rollout(
-            prompts, completions, logprobs, eos_id=self._eos_id, pad_id=self._pad_id, policy_version=self.version
+            prompts, completions, logprobs, eos_id=self._eos_id, pad_id=self._pad_id, policy_version=self._version
         )
 
     def _decode(
@@ -88,7 +87,7 @@ class TransformersSampler:
         """Token ids and log-probabilities of one batch; rows end at EOS, longer tails are cut by ``pack_rollout``."""
         device = self._policy.device
         ids_BP, mask_BP = left_pad(prompts, self._pad_id)
-        ids_BP, mask_B = ids_BP.to(device), mask_BP.to(device)
+        ids_BP, mask_B = ids_BP.to(device), mask_BP.to(device)  # mask_B grows by a column a step
         rows_B = torch.arange(len(prompts), device=device)
         running_B = torch.ones(len(prompts), dtype=torch.bool, device=device)
         position_B = mask_B.sum(1)
@@ -185,7 +184,9 @@ class _GrowingLayer(DynamicLayer):
         super().__init__()
         self._width = width
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Append the new columns; return everything cached so far."""
         start = self.get_seq_length()
         if not self.is_initialized:

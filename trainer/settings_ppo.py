@@ -6,6 +6,7 @@ Ouyang et al. 2022, arXiv:2203.02155, unless a field says otherwise); does not k
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal, Self
 
@@ -68,11 +69,15 @@ class PpoSettings(TrainingSettings, LimitSettings):
     whiten_rewards: bool = False
     """Token rewards to deviation 1, mean kept; unpublished, on in the 2019 code."""
     missing_eos: MissingEos = "ignore"
-    """What becomes of the score of a completion cut before its EOS: replaced, lessened by `missing_eos_penalty`, kept."""
+    """Whether the score of a completion cut before its EOS is replaced, lessened by the penalty below, or kept."""
     missing_eos_penalty: float = -1.0
     """A score under `replace` (-1: arXiv:2403.17031), a deduction under `subtract`."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature, the same in sampler, old, new and reference log-probabilities."""
+    checkpoint_every: int = Field(10, ge=0)
+    """Iterations between checkpoints that a killed or guarded run goes back to; 0 writes none."""
+    max_steps: int = Field(0, ge=0)
+    """Stop at the iteration in which this many optimizer steps of the policy are reached; 0 runs to the end."""
     importance_cap: float = Field(2.0, gt=0)
     """Largest weight that corrects a token for the sampler's numerics differing from the trainer's."""
 
@@ -94,8 +99,11 @@ class PpoSettings(TrainingSettings, LimitSettings):
 
     @property
     def iterations(self) -> int:
-        """Whole iterations that the episodes make."""
-        return self.episodes // self.batch_size
+        """Whole iterations that the episodes make, `max_steps` considered."""
+        planned = self.episodes // self.batch_size
+        if not self.max_steps:
+            return planned
+        return min(planned, math.ceil(self.max_steps / (self.minibatches * self.inner_epochs)))
 
     @property
     def ptx_per_minibatch(self) -> int:
