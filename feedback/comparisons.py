@@ -26,10 +26,14 @@ def plan(
     purpose: Purpose = "training",
     overlap: int = 1,
     models: list[str] | None = None,
+    id: str | None = None,
 ) -> Comparison:
-    """Record the wish for K completions of ``prompt`` and return the comparison, still without completions."""
+    """Record the wish for K completions of ``prompt`` and return the comparison, still without completions.
+
+    With an ``id`` that was planned before, nothing changes, so a planner may repeat itself after a crash.
+    """
     comparison = Comparison(
-        id=new_id("cmp"),
+        id=id or new_id("cmp"),
         created_at=utc_now(),
         prompt_id=prompt.id,
         customer=prompt.customer,
@@ -69,11 +73,40 @@ def get_many(ledger: Ledger, ids: list[str]) -> list[Comparison | None]:
     return [decode_or_none(text, Comparison) for text in texts]
 
 
-def attempt(ledger: Ledger, id: str) -> int:
-    """Count and date an attempt at sampling; return its number, which is also the fencing token of `complete`."""
-    with ledger.reach() as client:
-        client.zadd(keys.SAMPLING, {id: time.time()}, xx=True)
-        return int(client.hincrby(keys.SAMPLING_ATTEMPTS, id, 1))
+def claim(ledger: Ledger, most: int, hidden_s: float) -> list[tuple[str, int]]:
+    """Take up to ``most`` comparisons that are due for sampling; return (id, number of this attempt) of each.
+
+    Nobody else is given them for ``hidden_s``; a sampler that needs longer says so with `keep_claims`, one that dies
+    loses them when that time is over.
+    """
+    now = time.time()
+    flat = ledger.run("claim", [keys.SAMPLING, keys.SAMPLING_ATTEMPTS], [f"{now:.3f}", f"{now + hidden_s:.3f}", most])
+    return [(id, int(attempt)) for id, attempt in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def keep_claims(ledger: Ledger, ids: list[str], hidden_s: float) -> None:
+    """Hide claimed comparisons from other samplers for ``hidden_s`` more (heartbeat)."""
+    if ids:
+        with ledger.reach() as client:
+            client.zadd(keys.SAMPLING, dict.fromkeys(ids, time.time() + hidden_s), xx=True)
+
+
+def postpone(ledger: Ledger, id: str, delay_s: float, *, counts: bool) -> bool:
+    """Give a claimed comparison back, due in ``delay_s``; return False if it waits for completions no more.
+
+    Args:
+        ledger: where the comparison is.
+        id: of the comparison.
+        delay_s: seconds until it is due again.
+        counts: whether the failed attempt counts towards `MAX_ATTEMPTS`; one that failed because the API was down
+            says nothing about the comparison and does not.
+    """
+    postponed = ledger.run(
+        "postpone",
+        [keys.SAMPLING, keys.SAMPLING_ATTEMPTS],
+        [id, f"{time.time() + delay_s:.3f}", int(not counts)],
+    )
+    return bool(postponed)
 
 
 def complete(ledger: Ledger, comparison: Comparison, completions: list[Completion], queue: str | None = None) -> bool:
@@ -103,11 +136,10 @@ def complete(ledger: Ledger, comparison: Comparison, completions: list[Completio
     return bool(done)
 
 
-def stale(ledger: Ledger, older_than_s: float, most: int = 500) -> list[str]:
-    """Return ids of comparisons without completions that nobody attempted within ``older_than_s``."""
+def due(ledger: Ledger) -> int:
+    """Return how many comparisons a sampler could claim now."""
     with ledger.reach() as client:
-        found = client.zrange(keys.SAMPLING, "-inf", time.time() - older_than_s, byscore=True, offset=0, num=most)
-    return cast(list[str], found)
+        return int(client.zcount(keys.SAMPLING, "-inf", time.time()))
 
 
 def bury(ledger: Ledger, id: str, reason: str) -> None:
@@ -127,3 +159,26 @@ def being_sampled(ledger: Ledger) -> int:
 def open_count(ledger: Ledger, purpose: Purpose = "training") -> int:
     """Return how many comparisons of a purpose wait for a labeler."""
     return leases.waiting(ledger, purpose)
+
+
+def take_place(ledger: Ledger, places: int, token: str, ttl_s: int) -> int | None:
+    """Take one of the places for running sampling tasks; None if all are taken.
+
+    Bounds how many samplers run at once over all workers; a place that is not renewed is free after ``ttl_s``.
+    """
+    for place in range(places):
+        if ledger.run("hold", [keys.sampler(place)], [token, ttl_s]):
+            return place
+    return None
+
+
+def keep_place(ledger: Ledger, place: int, token: str, ttl_s: int) -> bool:
+    """Renew a place; return False if somebody else has it by now."""
+    return bool(ledger.run("hold", [keys.sampler(place)], [token, ttl_s]))
+
+
+def leave_place(ledger: Ledger, place: int, token: str) -> None:
+    """Free a place, if ``token`` still holds it."""
+    with ledger.reach() as client:
+        if client.get(keys.sampler(place)) == token:
+            client.delete(keys.sampler(place))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from feedback.ids import new_id
 from feedback.records import Interaction, Message, Prompt, Split, utc_now
 
 PREFIX_CHARS = 200
@@ -66,9 +65,9 @@ def refusal(interaction: Interaction, rules: Rules) -> str | None:
 
 
 def to_prompt(interaction: Interaction, rules: Rules) -> Prompt:
-    """Return the prompt that an accepted interaction gives."""
+    """Return the prompt that an accepted interaction gives; its id follows from the interaction's."""
     return Prompt(
-        id=new_id("pro"),
+        id=f"pro_{interaction.id.removeprefix('int_')}",
         created_at=utc_now(),
         customer=interaction.customer,
         messages=interaction.messages,

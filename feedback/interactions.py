@@ -74,6 +74,31 @@ def done(ledger: Ledger, entry_ids: list[str]) -> None:
             client.xack(keys.INTERACTIONS, keys.CURATORS, *entry_ids)
 
 
+def read(ledger: Ledger, after: str = "-") -> Iterator[tuple[str, Interaction]]:
+    """Yield (entry id, interaction), oldest first, beginning behind ``after``."""
+    yield from ledger.stream(keys.INTERACTIONS, Interaction, after)
+
+
+def trim(ledger: Ledger, before: str, most: int) -> int:
+    """Shorten the stream to about ``most`` entries, but drop only entries up to ``before`` that are curated.
+
+    Returns:
+        How many entries were dropped.
+    """
+    with ledger.reach() as client:
+        excess = int(client.xlen(keys.INTERACTIONS)) - most
+        if excess <= 0:
+            return 0
+        _ensure_group(ledger)
+        group = next(each for each in client.xinfo_groups(keys.INTERACTIONS) if each["name"] == keys.CURATORS)
+        pending = client.xpending(keys.INTERACTIONS, keys.CURATORS)["min"]
+        wanted = cast(list[tuple[str, object]], client.xrange(keys.INTERACTIONS, count=excess))[-1][0]
+        limits = [wanted, before, str(group["last-delivered-id"])]
+        return int(
+            client.xtrim(keys.INTERACTIONS, minid=min([*limits, pending or wanted], key=_order), approximate=False)
+        )
+
+
 def rate(ledger: Ledger, rating: Rating) -> bool:
     """Append a customer's rating; return False if this rating id was taken before."""
     with ledger.reach() as client:
@@ -88,3 +113,8 @@ def _ensure_group(ledger: Ledger) -> None:
         groups = client.xinfo_groups(keys.INTERACTIONS) if client.exists(keys.INTERACTIONS) else []
         if not any(group["name"] == keys.CURATORS for group in groups):
             ledger.run("group", [keys.INTERACTIONS], [keys.CURATORS])
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, sequence = entry_id.split("-")
+    return int(milliseconds), int(sequence)

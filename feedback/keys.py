@@ -16,11 +16,15 @@ serve
 ws:prompts:texts           hash    content hash -> prompt id                   one per prompt; workers
 ws:prompts:customers       hash    customer -> prompts kept                    one per customer; workers
 ws:prompts:dropped         hash    reason -> count                             one per reason; workers -> metrics
+ws:prompts:wanting:<what>  zset    prompt id, by time                          prompts not yet considered for a comparison
+                                                                               or demonstration; keep script -> workers
+ws:settings                hash    ``collect`` = what labelers are asked for   one; cli, operators -> workers
 ws:item:<id>               hash    slots, token, queue, score, labels          one per comparison or demonstration
 request
 ws:comparison:<id>         string  Comparison                                  one per comparison; workers -> serve,
 trainer
-ws:sampling                zset    comparison id, by time of last attempt      comparisons without completions; workers
+ws:sampling                zset    comparison id, by time when it is due       comparisons without completions; workers
+ws:sampler:<n>             string  holder of one place for a sampling task     TTL seconds, renewed; workers
 ws:sampling:attempts       hash    comparison id -> attempts                   removed when complete; workers
 ws:queue:<name>            zset    item id, by order of service                open items; feedback scripts
 ws:leases                  zset    ``<item> <labeler>``, by deadline           live leases; feedback scripts
@@ -53,6 +57,7 @@ PROMPTS = "ws:prompts"
 PROMPT_TEXTS = "ws:prompts:texts"
 PROMPT_CUSTOMERS = "ws:prompts:customers"
 PROMPTS_DROPPED = "ws:prompts:dropped"
+SETTINGS = "ws:settings"
 SAMPLING = "ws:sampling"
 SAMPLING_ATTEMPTS = "ws:sampling:attempts"
 LEASES = "ws:leases"
@@ -85,6 +90,16 @@ def interaction(id: str) -> str:
 def rating(id: str) -> str:
     """Return the key that marks a rating as taken."""
     return f"ws:rating:{id}"
+
+
+def wanting(what: str) -> str:
+    """Return the key of the prompts still to be considered for a ``comparison`` or a ``demonstration``."""
+    return f"ws:prompts:wanting:{what}"
+
+
+def sampler(place: int) -> str:
+    """Return the key of one place for a running sampling task."""
+    return f"ws:sampler:{place}"
 
 
 def comparison(id: str) -> str:

@@ -12,11 +12,30 @@ from feedback.records import Prompt
 
 
 def keep(ledger: Ledger, prompt: Prompt, text_sha256: str, most_per_customer: int) -> str:
-    """Add a prompt to the pool; return ``kept``, ``duplicate`` or ``customer cap``."""
+    """Add a prompt to the pool; return ``kept``, ``duplicate`` or ``customer cap``.
+
+    A kept prompt of the train or valid split waits, from this moment, to be considered for labelers
+    (`feedback.collection`); test prompts are never labelled. Keeping the same prompt id again changes nothing.
+    """
     answer = ledger.run(
         "keep",
-        [keys.PROMPTS, keys.PROMPT_TEXTS, keys.PROMPT_CUSTOMERS, keys.PROMPTS_DROPPED],
-        [prompt.id, encode(prompt), text_sha256, prompt.customer, most_per_customer],
+        [
+            keys.PROMPTS,
+            keys.PROMPT_TEXTS,
+            keys.PROMPT_CUSTOMERS,
+            keys.PROMPTS_DROPPED,
+            keys.wanting("comparison"),
+            keys.wanting("demonstration"),
+        ],
+        [
+            prompt.id,
+            encode(prompt),
+            text_sha256,
+            prompt.customer,
+            most_per_customer,
+            int(prompt.split != "test"),
+            f"{prompt.created_at.timestamp():.3f}",
+        ],
     )
     return str(answer)
 
