@@ -1,0 +1,109 @@
+"""The trainer's command line: ``python -m trainer STAGE --option value ...``.
+
+Knows stages, their settings classes and exit codes; imports a stage only when it is run, so that ``--help`` is quick.
+Options are the fields of the stage's settings class, their help the fields' docstrings. Exit codes: 0 done,
+1 refused or failed with one line on standard error, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from feedback.errors import ConfigError, WhetstoneError
+from trainer import settings as stages
+from trainer.presets import PRESETS, resolve
+
+# Command: (module with run(settings) -> metrics, settings class, what it does).
+STAGES: dict[str, tuple[str, type[stages.StageSettings], str]] = {
+    "pretrain": ("trainer.pretrain", stages.PretrainSettings, "train a language model on raw text"),
+    "sft": ("trainer.sft", stages.SftSettings, "fine-tune a policy on demonstrations"),
+    "reward": ("trainer.reward", stages.RewardSettings, "train a reward model on ranked completions"),
+    "ppo": ("trainer.ppo", stages.PpoSettings, "train a policy against a reward model (PPO-ptx)"),
+    "evaluate": ("trainer.evaluation", stages.EvaluateSettings, "compare policies on held-out prompts"),
+    "score": ("trainer.score", stages.ScoreSettings, "measure a reward model on ranked completions"),
+    "generate": ("trainer.generate", stages.GenerateSettings, "sample completions of prompts"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage and return the exit code; the stage's metrics are the last line of standard output, as JSON."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["serve"]:
+            return int(importlib.import_module("trainer.service").main(given[1:]) or 0)
+        values = vars(_parser().parse_args(given))
+        stage, preset = values.pop("stage"), values.pop("preset")
+        module, kind, _ = STAGES[stage]
+        settings = resolve(stage, kind, preset, values)
+        metrics = importlib.import_module(module).run(settings)
+    except WhetstoneError as error:
+        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    print(json.dumps(metrics, default=str))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="The stages of one training round.")
+    commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for name, (_, kind, summary) in STAGES.items():
+        command = commands.add_parser(
+            name, help=summary, description=f"{kind.__doc__}", argument_default=argparse.SUPPRESS, allow_abbrev=False
+        )
+        command.add_argument("--preset", choices=list(PRESETS), default="paper", help="set of defaults (paper)")
+        for field, info in kind.model_fields.items():
+            _add_option(command, field, info)
+    commands.add_parser("serve", help="watch the ledger and run rounds", add_help=False)
+    return parser
+
+
+def _add_option(command: argparse.ArgumentParser, field: str, info: FieldInfo) -> None:
+    """Add ``--field-name`` with the field's type, docstring and default; pydantic checks the value."""
+    option = "--" + field.replace("_", "-")
+    help_text = (info.description or "").replace("%", "%%")
+    if not info.is_required():
+        help_text += f" (default: {info.default})".replace("%", "%%")
+    element, many = _element(info.annotation)
+    if element is bool:
+        command.add_argument(option, action=argparse.BooleanOptionalAction, help=help_text)
+    elif many:
+        command.add_argument(option, nargs="+", metavar=element.__name__.upper(), help=help_text)
+    else:
+        choices = list(typing.get_args(info.annotation)) if typing.get_origin(info.annotation) is typing.Literal else None
+        metavar = None if choices else element.__name__.upper()
+        command.add_argument(option, choices=choices, metavar=metavar, help=help_text)
+
+
+def _element(annotation: Any) -> tuple[type, bool]:
+    """Return (type of one value, whether several are taken)."""
+    arguments = [argument for argument in typing.get_args(annotation) if argument is not types.NoneType]
+    origin = typing.get_origin(annotation)
+    if origin is list:
+        return _element(arguments[0])[0], True
+    if origin is typing.Literal:
+        return str, False
+    if origin in (types.UnionType, typing.Union):
+        return _element(arguments[0])
+    return annotation if isinstance(annotation, type) else Path, False
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    sys.exit(code)
