@@ -239,6 +239,8 @@ class Round(Record, frozen=True, kw_only=True):
     version: str = ""
     error: str = ""
     finished_at: datetime | None = None
+    progress: dict[str, float] = {}
+    """Of the running stage: ``step``, ``steps``, ``eta_s``."""
     seconds: dict[str, float] = {}
     """Stage -> seconds it took."""
 

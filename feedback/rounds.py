@@ -30,10 +30,12 @@ def requested(ledger: Ledger) -> str:
         return str(client.get(keys.ROUND_REQUESTED) or "")
 
 
-def take_request(ledger: Ledger) -> str:
-    """Take the request away and return its kind, or an empty string."""
-    with ledger.reach() as client:
-        return str(client.getdel(keys.ROUND_REQUESTED) or "")
+def begin(ledger: Ledger, record: Round) -> None:
+    """Write a new round and take the request for it away, in one move."""
+    with ledger.reach() as client, client.pipeline(transaction=True) as move:
+        move.hset(keys.ROUNDS, record.id, encode(record))
+        move.delete(keys.ROUND_REQUESTED)
+        move.execute()
 
 
 def save(ledger: Ledger, record: Round) -> None:

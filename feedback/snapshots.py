@@ -165,6 +165,11 @@ def get(ledger: Ledger, id: str) -> Snapshot:
     return snapshot
 
 
+def list_snapshots(ledger: Ledger) -> list[Snapshot]:
+    """Return all snapshots, oldest first."""
+    return ledger.hall(keys.SNAPSHOTS, Snapshot)
+
+
 def _turns(messages: list[Message]) -> list[dict[str, str]]:
     return [msgspec.structs.asdict(message) for message in messages]
 

@@ -1,0 +1,120 @@
+"""Registers what a round made: reward model, policy, evaluation. The trainer's only writer of candidates.
+
+Copies finished directories under the artifact root and records them; has no way to move ``live``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from feedback import artifacts, policies
+from feedback.client import Ledger
+from feedback.ids import new_id
+from feedback.records import EvaluationReport, Kind, Policy, RewardModel, utc_now
+
+PROBE = "probe.json"
+"""Greedy answers with log-probabilities, stored with a policy; serving checks them before it swaps."""
+_SERVED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "settings.json")
+
+
+def store_policy(source: Path, root: Path, version: str, probe: list[dict[str, Any]]) -> tuple[str, str]:
+    """Copy what serving needs of a policy directory, with its probe, to ``root``/policies/``version``.
+
+    Returns:
+        (path relative to ``root``, SHA-256 of its manifest). A copy that is there already is kept.
+    """
+    path = Path("policies") / version
+    if not (root / path).exists():
+        with artifacts.new_directory(root / path) as draft:
+            for file in sorted(source.iterdir()):
+                if (
+                    file.name in _SERVED
+                    or file.suffix == ".safetensors"
+                    or file.name.endswith(".safetensors.index.json")
+                ):
+                    shutil.copyfile(file, draft / file.name)
+            (draft / PROBE).write_text(json.dumps(probe) + "\n")
+    return str(path), artifacts.verify(root / path)
+
+
+def store_reward_model(source: Path, root: Path, id: str) -> tuple[str, str]:
+    """Copy a reward model to ``root``/reward-models/``id``; return (relative path, SHA-256 of its manifest)."""
+    path = Path("reward-models") / id
+    if not (root / path).exists():
+        with artifacts.new_directory(root / path) as draft:
+            shutil.copytree(source, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(artifacts.MANIFEST))
+    return str(path), artifacts.verify(root / path)
+
+
+def probe_of(completions: Path) -> list[dict[str, Any]]:
+    """Return the probe that greedy completions (a ``generate`` output file) make."""
+    rows = [json.loads(line) for line in completions.read_text().splitlines()]
+    return [
+        {
+            "messages": row["messages"],
+            "token_ids": row["completions"][0]["token_ids"],
+            "logprobs": row["completions"][0]["logprobs"],
+        }
+        for row in rows
+    ]
+
+
+def register_base(ledger: Ledger, root: Path, source: Path, probe: list[dict[str, Any]]) -> Policy:
+    """Register a pretrained model as the policy from which everything starts."""
+    return register_policy(ledger, root, source, policies.next_version(ledger), "base", probe=probe)
+
+
+def register_policy(
+    ledger: Ledger,
+    root: Path,
+    source: Path,
+    version: str,
+    kind: Kind,
+    *,
+    probe: list[dict[str, Any]],
+    parent: str = "",
+    reference: str = "",
+    reward_model_id: str = "",
+    snapshot_id: str = "",
+    round_id: str = "",
+    metrics: dict[str, Any] | None = None,
+) -> Policy:
+    """Store a policy's files, record it and point ``candidate`` at it; return the record."""
+    path, sha256 = store_policy(source, root, version, probe)
+    settings = source / "settings.json"
+    policy = Policy(
+        version=version,
+        created_at=utc_now(),
+        kind=kind,
+        path=path,
+        sha256=sha256,
+        parent=parent,
+        reference=reference,
+        reward_model_id=reward_model_id,
+        snapshot_id=snapshot_id,
+        round_id=round_id,
+        config_sha256=artifacts.sha256_of(settings) if settings.is_file() else "",
+        metrics=metrics or {},
+    )
+    policies.register(ledger, policy)
+    return policy
+
+
+def register_reward_model(
+    ledger: Ledger, root: Path, source: Path, id: str, snapshot_id: str, metrics: dict[str, Any]
+) -> RewardModel:
+    """Store a reward model's files and record it; return the record."""
+    path, sha256 = store_reward_model(source, root, id)
+    model = RewardModel(id=id, created_at=utc_now(), snapshot_id=snapshot_id, path=path, sha256=sha256, metrics=metrics)
+    policies.add_reward_model(ledger, model)
+    return model
+
+
+def register_report(ledger: Ledger, version: str, figures: dict[str, Any]) -> EvaluationReport:
+    """Record a candidate's evaluation."""
+    report = EvaluationReport(id=new_id("evr"), created_at=utc_now(), version=version, figures=figures)
+    policies.add_report(ledger, report)
+    return report

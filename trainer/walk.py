@@ -1,0 +1,241 @@
+"""One walk through the stages of a round: snapshot, sft or reward and ppo, evaluate, register.
+
+Knows the order of the stages and which files pass between them. Every stage leaves a finished directory behind, so a
+walk that was interrupted goes on with the stage it was in.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from feedback import metrics, policies, rounds, snapshots
+from feedback.client import Ledger
+from feedback.errors import StageFailed
+from feedback.records import Policy, Round, Snapshot, utc_now
+from trainer import report
+from trainer.launch import run_stage
+from trainer.settings_service import TrainerSettings
+
+PROBE_PROMPTS = 4
+PROBE_TOKENS = 16
+
+
+class Stopped(Exception):
+    """The walk was told to stop; the round can go on later."""
+
+
+class Walk:
+    """Walks one round; make a new one for the next."""
+
+    def __init__(self, settings: TrainerSettings, ledger: Ledger, hold: Callable[[], bool]) -> None:
+        """Bind what all stages need.
+
+        Args:
+            settings: of the service.
+            ledger: where rounds, snapshots and policies are recorded.
+            hold: renews the right to go on; False ends the walk.
+        """
+        self.settings = settings
+        self.ledger = ledger
+        self.hold = hold
+        self.root = settings.artifact_root
+        self.record: Round
+
+    def run(self, record: Round) -> Round:
+        """Walk to the end and return the finished round.
+
+        Raises:
+            Stopped: `hold` said no.
+            StageFailed: a stage ended with an error.
+            WhetstoneError: something that the round needs is missing.
+        """
+        self.record = record
+        snapshot = self._snapshot()
+        policy = self._sft(snapshot) if record.kind == "sft" else self._ppo(snapshot)
+        return self._update(state="done", stage="", version=policy.version, progress={}, finished_at=utc_now())
+
+    def _snapshot(self) -> Snapshot:
+        if self.record.snapshot_id:
+            return snapshots.get(self.ledger, self.record.snapshot_id)
+        self._update(stage="snapshot")
+        began_s = time.monotonic()
+        snapshot = snapshots.build(self.ledger, self.root)
+        self._update(
+            snapshot_id=snapshot.id, seconds={**self.record.seconds, "snapshot": round(time.monotonic() - began_s, 3)}
+        )
+        return snapshot
+
+    def _sft(self, snapshot: Snapshot) -> Policy:
+        if snapshot.demonstrations < self.settings.min_demonstrations:
+            raise StageFailed(
+                f"sft: {snapshot.demonstrations} demonstrations, at least {self.settings.min_demonstrations} are needed"
+            )
+        base = self._newest("base")
+        parent = self._live()
+        files = self.root / snapshot.path
+        trained = self._stage(
+            "sft",
+            "--policy", str(self.root / base.path),
+            "--demonstrations", str(files / "demonstrations.parquet"),
+            *self._text("--text"),
+        )  # fmt: skip
+        figures = self._evaluate(self._made("sft"), parent, base, files)
+        return self._register(
+            "sft", trained, figures, parent=base.version, reference=base.version, snapshot_id=snapshot.id
+        )
+
+    def _ppo(self, snapshot: Snapshot) -> Policy:
+        reference, parent = self._newest("sft"), self._live()
+        start = parent if parent.kind == "ppo" else reference
+        files = self.root / snapshot.path
+        model_metrics = self._stage(
+            "reward",
+            "--policy", str(self.root / reference.path),
+            "--preferences", str(files / "comparisons.parquet"),
+            "--demonstrations", str(files / "demonstrations.parquet"),
+        )  # fmt: skip
+        model_id = "rm_" + self.record.id.removeprefix("rnd_")
+        report.register_reward_model(self.ledger, self.root, self._made("reward"), model_id, snapshot.id, model_metrics)
+        self._update(reward_model_id=model_id)
+        trained = self._stage(
+            "ppo",
+            "--policy", str(self.root / start.path),
+            "--reference", str(self.root / reference.path),
+            "--reward", str(self._made("reward")),
+            "--prompts", str(files / "prompts.parquet"),
+            *self._text("--pretraining"),
+        )  # fmt: skip
+        figures = self._evaluate(self._made("ppo"), parent, reference, files, reward=self._made("reward"))
+        return self._register(
+            "ppo",
+            trained,
+            figures,
+            parent=start.version,
+            reference=reference.version,
+            reward_model_id=model_id,
+            snapshot_id=snapshot.id,
+        )
+
+    def _evaluate(
+        self, made: Path, live: Policy, reference: Policy, files: Path, reward: Path | None = None
+    ) -> dict[str, Any]:
+        """Return the gate's figures of a trained policy."""
+        found = self._stage(
+            "evaluate",
+            "--policy", str(made),
+            "--against", f"live={self.root / live.path}", f"reference={self.root / reference.path}",
+            "--prompts", str(files / "prompts.parquet"),
+            *(["--reward", str(reward)] if reward else []),
+            *self._text("--pretraining"),
+        )  # fmt: skip
+        return gate_figures(found)
+
+    def _register(self, kind: str, trained: dict[str, Any], figures: dict[str, Any], **links: str) -> Policy:
+        made = self._made(kind)
+        prompts = self._made("probe").with_name("probe-prompts.jsonl")
+        write_probe_prompts(self.root / snapshots.get(self.ledger, links["snapshot_id"]).path, prompts)
+        self._stage(
+            "generate",
+            "--policy", str(made),
+            "--prompts", str(prompts),
+            "--temperature", "0",
+            "--max-completion-tokens", str(PROBE_TOKENS),
+            output="probe",
+        )  # fmt: skip
+        self._update(stage="register")
+        version = self.record.version or policies.next_version(self.ledger)
+        self._update(version=version)
+        known = [each for each in policies.list_policies(self.ledger) if each.version == version]
+        policy = known[0] if known else report.register_policy(
+            self.ledger,
+            self.root,
+            made,
+            version,
+            "sft" if kind == "sft" else "ppo",
+            probe=report.probe_of(self._made("probe") / "completions.jsonl"),
+            round_id=self.record.id,
+            metrics=trained,
+            **links,
+        )  # fmt: skip
+        report.register_report(self.ledger, version, figures)
+        return policy
+
+    def _stage(self, stage: str, *options: str, output: str = "") -> dict[str, Any]:
+        """Run one stage in this round's directory and return its metrics."""
+        self._update(stage=stage, progress={})
+        began_s = time.monotonic()
+        threads = ["--threads", str(self.settings.trainer_threads)] if self.settings.trainer_threads else []
+        stopped: list[bool] = []
+
+        def may_go_on() -> bool:
+            if not self.hold():
+                stopped.append(True)
+            return not stopped
+
+        try:
+            found = run_stage(
+                stage,
+                [*options, *threads],
+                self._made(output or stage),
+                preset=self.settings.preset,
+                processes=self.settings.trainer_processes if stage in ("sft", "reward", "ppo") else 1,
+                nice=self.settings.trainer_nice,
+                on_progress=self._show,
+                may_go_on=may_go_on,
+            )
+        except StageFailed:
+            if stopped:
+                raise Stopped from None
+            raise
+        seconds = round(time.monotonic() - began_s, 3)
+        metrics.stage_seconds.labels(stage).set(seconds)
+        self._update(seconds={**self.record.seconds, output or stage: seconds})
+        return found
+
+    def _show(self, progress: dict[str, Any]) -> None:
+        """Pass a stage's progress on to the ledger and to Prometheus."""
+        if not progress.get("steps"):
+            return
+        stage = str(progress["stage"])
+        figures = {name: float(progress[name]) for name in ("step", "steps", "eta_s") if progress.get(name) is not None}
+        self._update(progress=figures)
+        metrics.stage_progress.labels(stage).set(figures["step"] / figures["steps"])
+        for name, value in progress.get("metrics", {}).items():
+            metrics.training_metric.labels(stage, name).set(value)
+
+    def _made(self, name: str) -> Path:
+        return self.settings.work_root / self.record.id / name
+
+    def _text(self, option: str) -> list[str]:
+        return [option, *map(str, self.settings.pretraining)] if self.settings.pretraining else []
+
+    def _live(self) -> Policy:
+        return policies.get(self.ledger, "live")
+
+    def _newest(self, kind: str) -> Policy:
+        found = [policy for policy in policies.list_policies(self.ledger) if policy.kind == kind]
+        if not found:
+            raise StageFailed(f"no policy of kind {kind} is registered; a round of kind sft makes the first")
+        return found[-1]
+
+    def _update(self, **changes: object) -> Round:
+        self.record = rounds.update(self.ledger, self.record, **changes)
+        return self.record
+
+
+def gate_figures(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what `feedback.promotion.judge` reads, from the metrics of an ``evaluate`` run against ``live``."""
+    return dict(found)
+
+
+def write_probe_prompts(snapshot: Path, target: Path) -> None:
+    """Write the first prompts of a snapshot as JSONL, for the probe."""
+    import pyarrow.parquet as pq  # only here: every other stage reads files in its child
+
+    rows = pq.read_table(snapshot / "prompts.parquet", columns=["id", "messages"]).slice(0, PROBE_PROMPTS).to_pylist()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("".join(json.dumps(row) + "\n" for row in rows))
