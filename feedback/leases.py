@@ -12,7 +12,7 @@ import msgspec
 
 from feedback import keys
 from feedback.client import Ledger
-from feedback.errors import LeaseLost, NotFound
+from feedback.errors import Conflict, LeaseLost, NotFound
 from feedback.records import Lease
 
 DEFAULT_LEASE_S = 20 * 60.0
@@ -85,6 +85,7 @@ def submit(
 
     Raises:
         LeaseLost: the lease is not there, expired, or newer; nothing was written.
+        Conflict: the submission id was used for another item or by somebody else; nothing was written.
     """
     verdict, detail = ledger.run(
         "submit",
@@ -93,6 +94,8 @@ def submit(
     )
     if verdict == "lost":
         raise LeaseLost(f"{item_id}: {detail}; your answer was not stored, ask for the next item")
+    if verdict == "clash":
+        raise Conflict(f"submission id {submission_id} was used for another answer; make a new one per answer")
     return Answer(entry_id=detail, repeated=verdict == "again")
 
 
