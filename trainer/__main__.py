@@ -22,17 +22,23 @@ from pydantic.fields import FieldInfo
 from feedback.errors import ConfigError, WhetstoneError
 from trainer import settings as stages
 from trainer.presets import PRESETS, resolve
+from trainer.settings_evaluate import EvaluateSettings, GenerateSettings
+from trainer.settings_ppo import PpoSettings
 
 # Command: (module with run(settings) -> metrics, settings class, what it does).
 STAGES: dict[str, tuple[str, type[stages.StageSettings], str]] = {
     "pretrain": ("trainer.pretrain", stages.PretrainSettings, "train a language model on raw text"),
     "sft": ("trainer.sft", stages.SftSettings, "fine-tune a policy on demonstrations"),
     "reward": ("trainer.reward", stages.RewardSettings, "train a reward model on ranked completions"),
-    "ppo": ("trainer.ppo", stages.PpoSettings, "train a policy against a reward model (PPO-ptx)"),
-    "evaluate": ("trainer.evaluation", stages.EvaluateSettings, "compare policies on held-out prompts"),
+    "ppo": ("trainer.ppo", PpoSettings, "train a policy against a reward model (PPO-ptx)"),
+    "evaluate": ("trainer.evaluation", EvaluateSettings, "compare policies on held-out prompts"),
     "score": ("trainer.score", stages.ScoreSettings, "measure a reward model on ranked completions"),
-    "generate": ("trainer.generate", stages.GenerateSettings, "sample completions of prompts"),
+    "generate": ("trainer.generate", GenerateSettings, "sample completions of prompts"),
 }
+
+
+# Short forms of options, by field.
+_ALIASES = {"output": "--out", "max_completion_tokens": "--max-tokens"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[:1] == ["serve"]:
             return int(importlib.import_module("trainer.service").main(given[1:]) or 0)
+        if given[:1] == ["register"]:
+            return int(importlib.import_module("trainer.register").main(given[1:]) or 0)
         values = vars(_parser().parse_args(given))
         stage, preset = values.pop("stage"), values.pop("preset")
         module, kind, _ = STAGES[stage]
@@ -67,24 +75,25 @@ def _parser() -> argparse.ArgumentParser:
         for field, info in kind.model_fields.items():
             _add_option(command, field, info)
     commands.add_parser("serve", help="watch the ledger and run rounds", add_help=False)
+    commands.add_parser("register", help="put a pretrained model into the registry", add_help=False)
     return parser
 
 
 def _add_option(command: argparse.ArgumentParser, field: str, info: FieldInfo) -> None:
     """Add ``--field-name`` with the field's type, docstring and default; pydantic checks the value."""
-    option = "--" + field.replace("_", "-")
+    options = ["--" + field.replace("_", "-"), *([_ALIASES[field]] if field in _ALIASES else [])]
     help_text = (info.description or "").replace("%", "%%")
     if not info.is_required():
         help_text += f" (default: {info.default})".replace("%", "%%")
     element, many = _element(info.annotation)
     if element is bool:
-        command.add_argument(option, action=argparse.BooleanOptionalAction, help=help_text)
+        command.add_argument(*options, action=argparse.BooleanOptionalAction, help=help_text)
     elif many:
-        command.add_argument(option, nargs="+", metavar=element.__name__.upper(), help=help_text)
+        command.add_argument(*options, nargs="+", metavar=element.__name__.upper(), help=help_text)
     else:
         choices = list(typing.get_args(info.annotation)) if typing.get_origin(info.annotation) is typing.Literal else None
         metavar = None if choices else element.__name__.upper()
-        command.add_argument(option, choices=choices, metavar=metavar, help=help_text)
+        command.add_argument(*options, choices=choices, metavar=metavar, help=help_text)
 
 
 def _element(annotation: Any) -> tuple[type, bool]:

@@ -41,7 +41,7 @@ def run_stage(
     Args:
         stage: command of `trainer.__main__`.
         options: its options, without ``--output`` and ``--preset``.
-        output: directory that the stage makes.
+        output: directory that the stage makes, or file if it has a suffix (``generate``); a file has no metrics.
         preset: set of defaults.
         processes: how many processes work together.
         nice: niceness of the child.
@@ -51,7 +51,7 @@ def run_stage(
     Raises:
         StageFailed: the child failed or was told to stop; the message ends with its last line.
     """
-    finished = output / METRICS_FILE
+    finished = output if output.suffix else output / METRICS_FILE
     if finished.is_file():
         return _read(finished)
     command = [*_interpreter(processes), stage, "--preset", preset, "--output", str(output), *options]

@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from feedback import artifacts, policies
 from feedback.client import Ledger
 from feedback.ids import new_id
@@ -17,6 +19,9 @@ from feedback.records import EvaluationReport, Kind, Policy, RewardModel, utc_no
 
 PROBE = "probe.json"
 """Greedy answers with log-probabilities, stored with a policy; serving checks them before it swaps."""
+PROBE_PROMPTS = 4
+PROBE_OPTIONS = ("--greedy", "--logprobs", "--max-tokens", "16")
+"""Options of ``generate`` that make a probe."""
 _SERVED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "settings.json")
 
 
@@ -118,3 +123,30 @@ def register_report(ledger: Ledger, version: str, figures: dict[str, Any]) -> Ev
     report = EvaluationReport(id=new_id("evr"), created_at=utc_now(), version=version, figures=figures)
     policies.add_report(ledger, report)
     return report
+
+
+def gate_figures(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what `feedback.promotion.judge` reads, and the rest for people, from an ``evaluate`` run's report.
+
+    The run compares ``policy`` with ``live`` and with ``reference``; a figure that it could not measure is left out.
+    """
+    own, reference = found["policies"]["policy"], found["policies"]["reference"]
+    figures: dict[str, Any] = {
+        "win_rate": found["win_rate"].get("live"),
+        "win_rate_against_reference": found["win_rate"].get("reference"),
+        "kl_nats": own["kl_nats"],
+        "length_ratio": found["length_ratio"]["live"],
+        "eos_rate": own["eos_rate"],
+        "policies": found["policies"],
+        "prompts": found["prompts"],
+    }
+    if own["pretraining_loss"] is not None:
+        figures["pretraining_loss_rise"] = own["pretraining_loss"] / reference["pretraining_loss"] - 1
+    return figures
+
+
+def write_probe_prompts(snapshot: Path, target: Path) -> None:
+    """Write the first prompts of a snapshot as JSONL, for the probe."""
+    rows = pq.read_table(snapshot / "prompts.parquet", columns=["id", "messages"]).slice(0, PROBE_PROMPTS).to_pylist()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -19,6 +19,8 @@ class TrainerSettings(Settings):
     """Row of `trainer.presets.PRESETS` that every stage starts from: ``sandbox`` or ``paper``."""
     pretraining: list[Path] = []
     """Files of pretraining text for the ptx term and the SFT mix (a JSON list); none turns both off."""
+    held_out_text: list[Path] = []
+    """Files of text that nothing trains on, for the pretraining loss in evaluations (a JSON list)."""
     work_root: Path = Path("var/training")
     """Directory in which the stages of a round work; a restarted service goes on from what it finds there."""
     min_new_labels: int = Field(default=0, ge=0)

@@ -6,7 +6,6 @@ walk that was interrupted goes on with the stage it was in.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +18,6 @@ from feedback.records import Policy, Round, Snapshot, utc_now
 from trainer import report
 from trainer.launch import run_stage
 from trainer.settings_service import TrainerSettings
-
-PROBE_PROMPTS = 4
-PROBE_TOKENS = 16
 
 
 class Stopped(Exception):
@@ -81,7 +77,7 @@ class Walk:
             "sft",
             "--policy", str(self.root / base.path),
             "--demonstrations", str(files / "demonstrations.parquet"),
-            *self._text("--text"),
+            *self._text("--text", self.settings.pretraining),
         )  # fmt: skip
         figures = self._evaluate(self._made("sft"), parent, base, files)
         return self._register(
@@ -107,7 +103,7 @@ class Walk:
             "--reference", str(self.root / reference.path),
             "--reward", str(self._made("reward")),
             "--prompts", str(files / "prompts.parquet"),
-            *self._text("--pretraining"),
+            *self._text("--pretraining", self.settings.pretraining),
         )  # fmt: skip
         figures = self._evaluate(self._made("ppo"), parent, reference, files, reward=self._made("reward"))
         return self._register(
@@ -128,23 +124,24 @@ class Walk:
             "evaluate",
             "--policy", str(made),
             "--against", f"live={self.root / live.path}", f"reference={self.root / reference.path}",
+            "--reference", str(self.root / reference.path),
             "--prompts", str(files / "prompts.parquet"),
             *(["--reward", str(reward)] if reward else []),
-            *self._text("--pretraining"),
+            *self._text("--pretraining", self.settings.held_out_text),
         )  # fmt: skip
-        return gate_figures(found)
+        return report.gate_figures(found)
 
     def _register(self, kind: str, trained: dict[str, Any], figures: dict[str, Any], **links: str) -> Policy:
         made = self._made(kind)
-        prompts = self._made("probe").with_name("probe-prompts.jsonl")
-        write_probe_prompts(self.root / snapshots.get(self.ledger, links["snapshot_id"]).path, prompts)
+        prompts = self._made("probe-prompts.jsonl")
+        report.write_probe_prompts(self.root / snapshots.get(self.ledger, links["snapshot_id"]).path, prompts)
+        probe = self._made("probe.jsonl")
         self._stage(
             "generate",
             "--policy", str(made),
             "--prompts", str(prompts),
-            "--temperature", "0",
-            "--max-completion-tokens", str(PROBE_TOKENS),
-            output="probe",
+            *report.PROBE_OPTIONS,
+            output=probe.name,
         )  # fmt: skip
         self._update(stage="register")
         version = self.record.version or policies.next_version(self.ledger)
@@ -156,7 +153,7 @@ class Walk:
             made,
             version,
             "sft" if kind == "sft" else "ppo",
-            probe=report.probe_of(self._made("probe") / "completions.jsonl"),
+            probe=report.probe_of(probe),
             round_id=self.record.id,
             metrics=trained,
             **links,
@@ -210,8 +207,8 @@ class Walk:
     def _made(self, name: str) -> Path:
         return self.settings.work_root / self.record.id / name
 
-    def _text(self, option: str) -> list[str]:
-        return [option, *map(str, self.settings.pretraining)] if self.settings.pretraining else []
+    def _text(self, option: str, files: list[Path]) -> list[str]:
+        return [option, *map(str, files)] if files else []
 
     def _live(self) -> Policy:
         return policies.get(self.ledger, "live")
@@ -225,17 +222,3 @@ class Walk:
     def _update(self, **changes: object) -> Round:
         self.record = rounds.update(self.ledger, self.record, **changes)
         return self.record
-
-
-def gate_figures(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what `feedback.promotion.judge` reads, from the metrics of an ``evaluate`` run against ``live``."""
-    return dict(found)
-
-
-def write_probe_prompts(snapshot: Path, target: Path) -> None:
-    """Write the first prompts of a snapshot as JSONL, for the probe."""
-    import pyarrow.parquet as pq  # only here: every other stage reads files in its child
-
-    rows = pq.read_table(snapshot / "prompts.parquet", columns=["id", "messages"]).slice(0, PROBE_PROMPTS).to_pylist()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("".join(json.dumps(row) + "\n" for row in rows))
