@@ -3,10 +3,12 @@
 Knows bytes and names; does not know what a snapshot or a policy is.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +26,12 @@ def sha256_of(path: Path) -> str:
 
 def write_manifest(directory: Path) -> str:
     """Write ``manifest.json`` over all other files of ``directory`` and return the manifest's own SHA-256."""
+    target = directory / MANIFEST
     files = {
         str(path.relative_to(directory)): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path != target
     }
-    target = directory / MANIFEST
     target.write_text(json.dumps({"files": files}, indent=1, sort_keys=True) + "\n")
     return sha256_of(target)
 
@@ -39,7 +41,7 @@ def verify(directory: Path, sha256: str | None = None) -> str:
 
     Raises:
         ArtifactMissing: the directory, its manifest or a listed file is not there.
-        ArtifactCorrupt: a sum differs.
+        ArtifactCorrupt: a sum differs, or a file is there that the manifest does not list.
     """
     manifest = directory / MANIFEST
     if not manifest.is_file():
@@ -47,17 +49,24 @@ def verify(directory: Path, sha256: str | None = None) -> str:
     found = sha256_of(manifest)
     if sha256 is not None and found != sha256:
         raise ArtifactCorrupt(f"{manifest} has SHA-256 {found[:12]}, its record says {sha256[:12]}")
-    try:
-        listed = json.loads(manifest.read_text())["files"]
-    except (ValueError, KeyError) as error:
-        raise ArtifactCorrupt(f"{manifest} is no manifest: {error}") from error
-    for name, entry in listed.items():
+    listed = _read_manifest(manifest)
+    for name, expected in listed.items():
         path = directory / name
         if not path.is_file():
             raise ArtifactMissing(f"{path} is listed in the manifest and is not there")
-        if sha256_of(path) != entry["sha256"]:
+        if sha256_of(path) != expected:
             raise ArtifactCorrupt(f"{path} does not match its manifest")
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path != manifest and str(path.relative_to(directory)) not in listed:
+            raise ArtifactCorrupt(f"{path} is not listed in the manifest; nothing may be added to a finished artifact")
     return found
+
+
+def _read_manifest(manifest: Path) -> dict[str, str]:
+    try:
+        return {str(name): str(entry["sha256"]) for name, entry in json.loads(manifest.read_text())["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactCorrupt(f"{manifest} is no manifest: {error}") from error
 
 
 def sync(path: Path) -> None:
@@ -79,8 +88,7 @@ def new_directory(target: Path) -> Iterator[Path]:
     if target.exists():
         raise Conflict(f"{target} exists; artifacts are never overwritten")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.parent / f".{target.name}.{os.getpid()}.draft"
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = target.parent / f".{target.name}.{uuid.uuid4().hex}.draft"
     draft.mkdir()
     try:
         yield draft
@@ -88,7 +96,12 @@ def new_directory(target: Path) -> Iterator[Path]:
         for path in draft.rglob("*"):
             sync(path)
         sync(draft)
-        draft.rename(target)
+        try:
+            draft.rename(target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise Conflict(f"{target} was made by somebody else in the meantime") from error
+            raise
         sync(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import msgspec
 import redis
@@ -21,8 +22,15 @@ from feedback.settings import Settings
 SCRIPTS = Path(__file__).parent / "scripts"
 R = TypeVar("R", bound=Record)
 
-#: Replies that mean "this Redis takes no writes now" rather than "this call was wrong".
-REFUSALS = ("MISCONF", "OOM", "LOADING", "READONLY", "NOAUTH", "NOREPLICAS", "MASTERDOWN")
+#: Replies that mean "this Redis takes no writes now" rather than "this call was wrong". redis-py gives some of them a
+#: class of their own and takes the code off the message; the others keep their code.
+REFUSED = (
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.NoPermissionError,
+)
+REFUSALS = ("MISCONF", "NOREPLICAS")
 
 
 class Ledger:
@@ -42,11 +50,17 @@ class Ledger:
                 socket_connect_timeout=timeout_s,
                 socket_keepalive=True,
                 health_check_interval=30,
-                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
+                # A refused connection is tried again; a timeout is not, or a hung Redis would hold its callers for a
+                # multiple of the timeout, and a move whose answer was late would be made twice.
+                retry=Retry(
+                    ExponentialBackoff(cap=0.5, base=0.05), retries=2, supported_errors=(redis.ConnectionError,)
+                ),
             )
         except ValueError as error:
             raise ConfigError(f"ledger_url={url!r} is not a Redis URL: {error}") from error
         self.url = url
+        self.address = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+        """The URL without a password, for messages."""
 
     @classmethod
     def connect(cls, settings: Settings) -> "Ledger":
@@ -74,10 +88,10 @@ class Ledger:
         try:
             yield self.redis
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise LedgerUnavailable(f"no Redis answers at {self.url}: {error}") from error
+            raise LedgerUnavailable(f"no Redis answers at {self.address}: {error}") from error
         except redis.ResponseError as error:
-            if str(error).startswith(REFUSALS):
-                raise LedgerUnavailable(f"Redis at {self.url} refuses writes: {error}") from error
+            if isinstance(error, REFUSED) or str(error).startswith(REFUSALS):
+                raise LedgerUnavailable(f"Redis at {self.address} refuses writes: {error}") from error
             raise
 
     @cached_property
@@ -123,8 +137,18 @@ class Ledger:
 
 
 def encode(record: Record) -> str:
-    """Return the record as JSON."""
-    return msgspec.json.encode(record).decode()
+    """Return the record as JSON.
+
+    Raises:
+        InvalidRecord: it could not be read back (a NaN, half a surrogate pair, a value out of range). Refused here
+            because one such entry in an append-only stream would stop every reader for good.
+    """
+    try:
+        text = msgspec.json.encode(record)
+    except UnicodeEncodeError as error:
+        raise InvalidRecord(f"a text of this {type(record).__name__} is not valid Unicode: {error}") from error
+    decode(text, type(record))
+    return text.decode()
 
 
 def decode(text: str | bytes, kind: type[R]) -> R:

@@ -144,10 +144,11 @@ def due(ledger: Ledger) -> int:
 
 def bury(ledger: Ledger, id: str, reason: str) -> None:
     """Move a comparison that cannot be sampled to the dead letters."""
-    with ledger.reach() as client:
-        client.zrem(keys.SAMPLING, id)
-        client.hdel(keys.SAMPLING_ATTEMPTS, id)
-        client.xadd(keys.DEAD, {"id": id, "reason": reason}, maxlen=10_000)
+    with ledger.reach() as client, client.pipeline(transaction=True) as move:
+        move.zrem(keys.SAMPLING, id)
+        move.hdel(keys.SAMPLING_ATTEMPTS, id)
+        move.xadd(keys.DEAD, {"id": id, "reason": reason}, maxlen=10_000)
+        move.execute()
 
 
 def being_sampled(ledger: Ledger) -> int:
@@ -179,6 +180,4 @@ def keep_place(ledger: Ledger, place: int, token: str, ttl_s: int) -> bool:
 
 def leave_place(ledger: Ledger, place: int, token: str) -> None:
     """Free a place, if ``token`` still holds it."""
-    with ledger.reach() as client:
-        if client.get(keys.sampler(place)) == token:
-            client.delete(keys.sampler(place))
+    ledger.run("let_go", [keys.sampler(place)], [token])

@@ -10,19 +10,16 @@ ws:keys                    hash    SHA-256 of the secret -> ApiKey             o
 ws:interactions            stream  ``record`` = Interaction, ``id``            trimmed by archive; serve -> workers.curate
 ws:interaction:<id>        string  Interaction                                 TTL 30 days; serve -> serve
 ws:ratings                 stream  ``record`` = Rating                         append-only; serve -> snapshots
-ws:rating:<id>             string  marks a rating as taken                     TTL 30 days; serve
-ws:prompts                 hash    prompt id -> Prompt                         caps of curation; workers -> workers,
-serve
+ws:rating:<id>             string  Rating; marks it as taken                   TTL 30 days; serve
+ws:prompts                 hash    prompt id -> Prompt                         caps of curation; workers -> workers, serve
 ws:prompts:texts           hash    content hash -> prompt id                   one per prompt; workers
 ws:prompts:customers       hash    customer -> prompts kept                    one per customer; workers
 ws:prompts:dropped         hash    reason -> count                             one per reason; workers -> metrics
 ws:prompts:wanting:<what>  zset    prompt id, by time                          prompts not yet considered for a comparison
                                                                                or demonstration; keep script -> workers
 ws:settings                hash    ``collect`` = what labelers are asked for   one; cli, operators -> workers
-ws:item:<id>               hash    slots, token, queue, score, labels          one per comparison or demonstration
-request
-ws:comparison:<id>         string  Comparison                                  one per comparison; workers -> serve,
-trainer
+ws:item:<id>               hash    slots, token, queue, score, labels          one per comparison or demonstration request
+ws:comparison:<id>         string  Comparison                                  one per comparison; workers -> serve, trainer
 ws:sampling                zset    comparison id, by time when it is due       comparisons without completions; workers
 ws:sampler:<n>             string  holder of one place for a sampling task     TTL seconds, renewed; workers
 ws:sampling:attempts       hash    comparison id -> attempts                   removed when complete; workers
@@ -31,7 +28,7 @@ ws:leases                  zset    ``<item> <labeler>``, by deadline           l
 ws:lease:<item>            hash    labeler -> ``<token> <deadline>``           removed with the item's last lease
 ws:seen:<labeler>          set     item ids leased to this labeler             one per labeler; lease script
 ws:labels                  stream  ``record`` = Label                          append-only, never trimmed; submit script
-ws:submission:<id>         string  the answer given to this submission         TTL 30 days; submit script
+ws:submission:<id>         string  ``<entry> <item> <labeler>`` of the answer  TTL 30 days; submit script
 ws:demonstrations          stream  ``record`` = Demonstration                  append-only; submit script
 ws:dead                    stream  ``id``, ``reason``                          maxlen 10,000; workers -> operators
 ws:snapshots               hash    snapshot id -> Snapshot                     one per round; trainer

@@ -65,17 +65,36 @@ def verify(ledger: Ledger, name: str, root: Path) -> list[str]:
     if chain[-1]["kind"] != "base":
         faults.append(f"{chain[-1]['version']} has no parent and is not a base model")
     for entry in chain:
-        policy = policies.get(ledger, entry["version"])
-        places = [(policy.path, policy.sha256)]
-        if policy.reward_model_id:
-            model = policies.reward_model(ledger, policy.reward_model_id)
-            places.append((model.path, model.sha256))
-        if policy.snapshot_id:
-            snapshot = snapshots.get(ledger, policy.snapshot_id)
-            places.append((snapshot.path, snapshot.sha256))
+        try:
+            places = _places(ledger, policies.get(ledger, entry["version"]))
+        except NotFound as error:
+            faults.append(str(error))
+            continue
         for path, sha256 in places:
             try:
                 artifacts.verify(root / path, sha256)
             except ArtifactError as error:
                 faults.append(str(error))
     return faults
+
+
+def _places(ledger: Ledger, policy: Policy) -> list[tuple[str, str]]:
+    """Return (path, SHA-256) of everything that made a policy, itself included.
+
+    Raises:
+        NotFound: something that a record names is not in the ledger.
+    """
+    places = [(policy.path, policy.sha256)]
+    snapshot_ids = [policy.snapshot_id]
+    if policy.reward_model_id:
+        model = policies.reward_model(ledger, policy.reward_model_id)
+        places.append((model.path, model.sha256))
+        if model.snapshot_id not in snapshot_ids:
+            snapshot_ids.append(model.snapshot_id)
+    if policy.reference:
+        reference = policies.get(ledger, policy.reference)
+        places.append((reference.path, reference.sha256))
+    for id in filter(None, snapshot_ids):
+        snapshot = snapshots.get(ledger, id)
+        places.append((snapshot.path, snapshot.sha256))
+    return places

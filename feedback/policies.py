@@ -26,10 +26,8 @@ def register(ledger: Ledger, policy: Policy) -> None:
     Raises:
         Conflict: the version is taken.
     """
-    with ledger.reach() as client:
-        if not client.hsetnx(keys.POLICIES, policy.version, encode(policy)):
-            raise Conflict(f"{policy.version} is taken; versions are never reused")
-        client.hset(keys.ALIASES, "candidate", policy.version)
+    if not ledger.run("register", [keys.POLICIES, keys.ALIASES], [policy.version, encode(policy)]):
+        raise Conflict(f"{policy.version} is taken; versions are never reused")
 
 
 def get(ledger: Ledger, name: str) -> Policy:

@@ -43,7 +43,8 @@ def judge(report: EvaluationReport | None, thresholds: Thresholds) -> Decision:
     if report is None:
         return Decision(promote=False, reasons=["FAIL no evaluation report"])
     figures = report.figures
-    win_rate: dict[str, Any] = figures.get("win_rate") or {}
+    given = figures.get("win_rate")
+    win_rate: dict[str, Any] = given if isinstance(given, dict) else {}
     checks = [
         ("win_rate.low", win_rate.get("low"), ">", thresholds.min_win_rate_low),
         ("win_rate.n", win_rate.get("n"), ">=", thresholds.min_prompts),
@@ -62,14 +63,16 @@ def judge(report: EvaluationReport | None, thresholds: Thresholds) -> Decision:
     )
 
 
-def _holds(value: float | None, op: str, bar: float) -> bool:
-    if value is None:
+def _holds(value: object, op: str, bar: float) -> bool:
+    if not isinstance(value, int | float):
         return False
     return {">": value > bar, ">=": value >= bar, "<=": value <= bar}[op]
 
 
-def _shown(value: float | None) -> str:
-    return "is missing" if value is None else f"{value:.4g}"
+def _shown(value: object) -> str:
+    if value is None:
+        return "is missing"
+    return f"{value:.4g}" if isinstance(value, int | float) else f"is no number: {value!r}"
 
 
 def promote(ledger: Ledger, name: str, actor: str, reason: str = "", *, action: str = "promote") -> str:
@@ -80,13 +83,16 @@ def promote(ledger: Ledger, name: str, actor: str, reason: str = "", *, action: 
         Conflict: it is live already, or somebody else moved ``live`` in the meantime.
     """
     version = policies.get(ledger, name).version
-    live = policies.aliases(ledger).get("live", "")
+    return _move(ledger, version, policies.aliases(ledger).get("live", ""), actor, reason, action)
+
+
+def _move(ledger: Ledger, version: str, live: str, actor: str, reason: str, action: str) -> str:
     entry = AuditEntry(
         at=utc_now(), actor=actor, action=action, subject="live", before=live, after=version, reason=reason
     )
     verdict = ledger.run("promote", [keys.ALIASES, keys.POLICIES, keys.AUDIT], [version, live, encode(entry)])
     if verdict[0] == "unknown":
-        raise NotFound(f"no policy {name!r}")
+        raise NotFound(f"no policy {version!r}; `whetstone policies` lists them")
     if verdict[0] == "same":
         raise Conflict(f"{version} is live already")
     if verdict[0] == "raced":
@@ -98,11 +104,12 @@ def roll_back(ledger: Ledger, actor: str, reason: str = "") -> str:
     """Make the previous version live again and return it.
 
     Raises:
-        Conflict: there is no previous version.
+        Conflict: there is no previous version, or somebody else moved ``live`` in the meantime.
     """
-    if "previous" not in policies.aliases(ledger):
+    seen = policies.aliases(ledger)
+    if "previous" not in seen:
         raise Conflict("there is no previous version to roll back to")
-    return promote(ledger, "previous", actor, reason, action="roll back")
+    return _move(ledger, seen["previous"], seen["live"], actor, reason, "roll back")
 
 
 def note(ledger: Ledger, actor: str, action: str, subject: str, reason: str = "") -> None:

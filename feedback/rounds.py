@@ -75,6 +75,4 @@ def hold(ledger: Ledger, token: str, ttl_s: int = 60) -> bool:
 
 def let_go(ledger: Ledger, token: str) -> None:
     """Give the right to run rounds back, if ``token`` still holds it."""
-    with ledger.reach() as client:
-        if client.get(keys.ROUND_LOCK) == token:
-            client.delete(keys.ROUND_LOCK)
+    ledger.run("let_go", [keys.ROUND_LOCK], [token])

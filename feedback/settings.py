@@ -1,8 +1,7 @@
 """Settings that every process shares: where the ledger, the broker and the artifacts are.
 
 Each process extends `Settings` with its own fields, builds one object at its entry point and hands it down. Values
-come from the
-environment (prefix ``WHETSTONE_``) or a ``.env`` file; an unknown or malformed value refuses to start.
+come from the environment (prefix ``WHETSTONE_``) or a ``.env`` file; a malformed value refuses to start.
 """
 
 from pathlib import Path
