@@ -5,6 +5,7 @@ of errors that may name hosts or paths of ours are replaced.
 """
 
 import http
+import math
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,7 @@ from feedback import errors
 from feedback.log import get
 
 RETRY_AFTER_S = 2
+"""When to try again, unless the error knows better."""
 log = get(__name__)
 
 
@@ -92,7 +94,8 @@ def to_response(error: errors.WhetstoneError) -> JSONResponse:
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        wait_s = error.retry_after_s if isinstance(error, errors.Overloaded) else RETRY_AFTER_S
+        headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     return JSONResponse(body, status, headers)
 
 

@@ -19,7 +19,7 @@ NO_CONTROLS = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
 ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z"
 UUID = r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\Z"
 FLAG = r"^[a-z][a-z0-9_]*\Z"
-POLICY = r"^(live|previous|candidate|policy-\d{4,9})\Z"
+POLICY = r"^(live|previous|candidate|policy-[0-9]{4,9})\Z"
 IN_WORDS = {
     NO_CONTROLS: "text without control characters",
     ID: "letters, digits and . _ : - only",
@@ -31,7 +31,7 @@ IN_WORDS = {
 
 Id = Annotated[str, Meta(pattern=ID, max_length=100)]
 ItemId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=100)]
-PolicyPath = Annotated[str, Path(pattern=r"^(live|previous|candidate|policy-\d{4,9})$")]
+PolicyPath = Annotated[str, Path(pattern=r"^(live|previous|candidate|policy-[0-9]{4,9})$")]
 SubmissionId = Annotated[str, Meta(pattern=UUID)]
 Note = Annotated[str, Meta(pattern=NO_CONTROLS, max_length=4000)]
 Text = Annotated[str, Meta(pattern=NO_CONTROLS, max_length=MAX_CHARS)]

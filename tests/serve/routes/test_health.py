@@ -1,0 +1,134 @@
+"""Health and metrics, and what every route does with a wrong key or a dead ledger."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from feedback.client import Ledger
+from serve import errors
+from serve.routes import health
+
+if TYPE_CHECKING:
+    from tests.conftest import RedisServer
+    from tests.serve.routes.conftest import World
+
+pytestmark = pytest.mark.redis
+SUBMIT = {"token": 1, "submission_id": "0" * 32, "ranking": [[0]]}
+ROUTES: list[tuple[str, str, Any, set[str]]] = [
+    ("POST", "/v1/feedback", {"interaction_id": "int_0", "rating": 1}, {"client", "operator"}),
+    ("POST", "/v1/labeling/next", {"queue": "training"}, {"labeler"}),
+    ("POST", "/v1/labeling/items/cmp_0/heartbeat", {"token": 1}, {"labeler"}),
+    ("POST", "/v1/labeling/items/cmp_0/submit", SUBMIT, {"labeler"}),
+    ("POST", "/v1/labeling/items/cmp_0/skip", {"token": 1, "reason": "x"}, {"labeler"}),
+    ("GET", "/v1/labeling/me", None, {"labeler"}),
+    ("GET", "/v1/operations/status", None, {"operator"}),
+    ("GET", "/v1/operations/policies", None, {"operator"}),
+    ("GET", "/v1/operations/policies/policy-0001/lineage", None, {"operator"}),
+    ("POST", "/v1/operations/promote", {"version": "policy-0001"}, {"operator"}),
+    ("POST", "/v1/operations/rollback", {}, {"operator"}),
+    ("GET", "/v1/operations/rounds", None, {"operator"}),
+    ("POST", "/v1/operations/rounds", {"kind": "ppo"}, {"operator"}),
+    ("GET", "/v1/operations/swaps", None, {"operator"}),
+    ("GET", "/v1/operations/audit", None, {"operator"}),
+]
+OPEN = {"/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+
+
+def test_every_route_says_no_to_every_role_but_its_own_and_to_strangers(world: "World") -> None:
+    for method, path, body, roles in ROUTES:
+        assert world.client.request(method, path, json=body).status_code == 401, path
+        for role in ("client", "labeler", "operator", "metrics"):
+            status = world.call(method, path, body, role=role).status_code
+            assert (status == 403) is (role not in roles), (path, role, status)
+            assert status < 500
+
+
+def test_no_route_is_missing_from_the_matrix_of_roles(world: "World") -> None:
+    listed = {(method, path) for method, path, _, _ in ROUTES}
+    for path, methods in world.app.openapi()["paths"].items():
+        if path in OPEN:
+            continue
+        concrete = path.replace("{item_id}", "cmp_0").replace("{version}", "policy-0001")
+        for method in methods:
+            assert (method.upper(), concrete) in listed
+
+
+def test_unauthorized_answer_is_the_openai_envelope_and_says_how(world: "World") -> None:
+    answer = world.client.post("/v1/feedback", json={})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_unknown_path_and_wrong_method_are_envelopes_too(world: "World") -> None:
+    assert world.client.get("/v1/nothing").json()["error"]["code"] == "not_found"
+    answer = world.client.get("/v1/feedback")
+    assert answer.status_code == 405
+    assert answer.json()["error"]["code"] == "method_not_allowed"
+
+
+def test_live_says_so_without_looking_at_anything(world: "World") -> None:
+    world.traffic.dead = True
+    assert world.client.get("/livez").json() == {"status": "live"}
+
+
+def test_ready_only_while_the_live_slot_generates(world: "World") -> None:
+    assert world.client.get("/readyz").json() == {"status": "ready"}
+    world.traffic.dead = True
+    answer = world.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert answer.json()["error"]["code"] == "engine_unavailable"
+    world.traffic.dead = False
+    assert world.client.get("/readyz").status_code == 200
+    assert world.traffic.probes == 3
+
+
+def test_metrics_are_valid_and_count_the_ledger(world: "World") -> None:
+    world.comparison(k=2)
+    families = {each.name: each for each in text_string_to_metric_families(world.client.get("/metrics").text)}
+    sizes = {each.labels["kind"]: each.value for each in families["whetstone_ledger_records"].samples}
+    assert sizes["prompts"] == 1
+    assert sizes["waiting_training"] == 1
+    assert families["whetstone_ledger_up"].samples[0].value == 1
+    assert "python_info" in families
+
+
+def test_metrics_may_need_a_key(world: "World") -> None:
+    closed = world.deps.settings.model_copy(update={"metrics_key_required": True})
+    app = FastAPI()
+    errors.install(app)
+    deps = type(world.deps)(**{**vars(world.deps), "settings": closed})
+    app.include_router(health.make_router(deps))
+    client = TestClient(app)
+    assert client.get("/metrics").status_code == 401
+    for role, status in (("client", 403), ("labeler", 403), ("metrics", 200)):
+        headers = {"Authorization": f"Bearer {world.secret(role)}"}
+        assert client.get("/metrics", headers=headers).status_code == status
+
+
+def test_dead_ledger_is_503_with_retry_after_and_no_address(tmp_path: Path, redis_server: "RedisServer") -> None:
+    from tests.conftest import RedisServer
+    from tests.serve.routes.conftest import World
+
+    server = RedisServer(tmp_path / "own")
+    server.start()
+    try:
+        world = World(Ledger(server.url, timeout_s=0.5), tmp_path)
+        for role in ("client", "labeler", "operator"):
+            world.call("GET", "/v1/labeling/me", role=role)
+        server.kill()
+        for method, path, body, roles in ROUTES:
+            answer = world.call(method, path, body, role=min(roles))
+            assert answer.status_code == 503, path
+            assert answer.headers["retry-after"] == "2"
+            assert answer.json()["error"]["code"] == "ledger_unavailable"
+            assert str(server.port) not in answer.text
+        assert world.client.get("/livez").status_code == 200
+        assert "whetstone_ledger_up 0.0" in world.client.get("/metrics").text
+    finally:
+        server.kill()
