@@ -17,26 +17,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
-from feedback.errors import ConfigError, WhetstoneError
-from trainer import settings as stages
+from feedback.errors import WhetstoneError
 from trainer.presets import PRESETS, resolve
-from trainer.settings_evaluate import EvaluateSettings, GenerateSettings
-from trainer.settings_ppo import PpoSettings
+from trainer.settings import StageSettings
 
-# Command: (module with run(settings) -> metrics, settings class, what it does).
-STAGES: dict[str, tuple[str, type[stages.StageSettings], str]] = {
-    "pretrain": ("trainer.pretrain", stages.PretrainSettings, "train a language model on raw text"),
-    "sft": ("trainer.sft", stages.SftSettings, "fine-tune a policy on demonstrations"),
-    "reward": ("trainer.reward", stages.RewardSettings, "train a reward model on ranked completions"),
-    "ppo": ("trainer.ppo", PpoSettings, "train a policy against a reward model (PPO-ptx)"),
-    "evaluate": ("trainer.evaluation", EvaluateSettings, "compare policies on held-out prompts"),
-    "score": ("trainer.score", stages.ScoreSettings, "measure a reward model on ranked completions"),
-    "generate": ("trainer.generate", GenerateSettings, "sample completions of prompts"),
+if typing.TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+# Command: (module with run(settings) -> metrics, module and name of its settings class, what it does).
+STAGES: dict[str, tuple[str, str, str, str]] = {
+    "pretrain": ("trainer.pretrain", "trainer.settings", "PretrainSettings", "train a language model on raw text"),
+    "sft": ("trainer.sft", "trainer.settings", "SftSettings", "fine-tune a policy on demonstrations"),
+    "reward": ("trainer.reward", "trainer.settings", "RewardSettings", "train a reward model on ranked completions"),
+    "ppo": ("trainer.ppo", "trainer.settings_ppo", "PpoSettings", "train a policy against a reward model (PPO-ptx)"),
+    "evaluate": (
+        "trainer.evaluation",
+        "trainer.settings_evaluate",
+        "EvaluateSettings",
+        "compare policies on held-out prompts",
+    ),
+    "score": ("trainer.score", "trainer.settings", "ScoreSettings", "measure a reward model on ranked completions"),
+    "generate": ("trainer.generate", "trainer.settings_evaluate", "GenerateSettings", "sample completions of prompts"),
 }
-
-
 # Short forms of options, by field.
 _ALIASES = {"output": "--out", "max_completion_tokens": "--max-tokens"}
 
@@ -49,11 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(importlib.import_module("trainer.service").main(given[1:]) or 0)
         if given[:1] == ["register"]:
             return int(importlib.import_module("trainer.register").main(given[1:]) or 0)
-        values = vars(_parser().parse_args(given))
+        values = vars(_parser(given[:1]).parse_args(given))
         stage, preset = values.pop("stage"), values.pop("preset")
-        module, kind, _ = STAGES[stage]
-        settings = resolve(stage, kind, preset, values)
-        metrics = importlib.import_module(module).run(settings)
+        settings = resolve(stage, _settings_class(stage), preset, values)
+        metrics = importlib.import_module(STAGES[stage][0]).run(settings)
     except WhetstoneError as error:
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -64,16 +65,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _settings_class(stage: str) -> type[StageSettings]:
+    _, module, name, _ = STAGES[stage]
+    kind: type[StageSettings] = getattr(importlib.import_module(module), name)
+    return kind
+
+
+def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of all stages, with the options of the chosen one only: others need not be imported."""
     parser = argparse.ArgumentParser(prog="python -m trainer", description="The stages of one training round.")
     commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    for name, (_, kind, summary) in STAGES.items():
+    for name, (*_, summary) in STAGES.items():
         command = commands.add_parser(
-            name, help=summary, description=f"{kind.__doc__}", argument_default=argparse.SUPPRESS, allow_abbrev=False
+            name, help=summary, description=summary, argument_default=argparse.SUPPRESS, allow_abbrev=False
         )
-        command.add_argument("--preset", choices=list(PRESETS), default="paper", help="set of defaults (paper)")
-        for field, info in kind.model_fields.items():
-            _add_option(command, field, info)
+        if name in chosen:
+            command.add_argument("--preset", choices=list(PRESETS), default="paper", help="set of defaults (paper)")
+            for field, info in _settings_class(name).model_fields.items():
+                _add_option(command, field, info)
     commands.add_parser("serve", help="watch the ledger and run rounds", add_help=False)
     commands.add_parser("register", help="put a pretrained model into the registry", add_help=False)
     return parser
@@ -87,11 +96,12 @@ def _add_option(command: argparse.ArgumentParser, field: str, info: FieldInfo) -
         help_text += f" (default: {info.default})".replace("%", "%%")
     element, many = _element(info.annotation)
     if element is bool:
-        command.add_argument(*options, action=argparse.BooleanOptionalAction, help=help_text)
+        command.add_argument(*options, dest=field, action=argparse.BooleanOptionalAction, help=help_text)
     elif many:
         command.add_argument(*options, nargs="+", metavar=element.__name__.upper(), help=help_text)
     else:
-        choices = list(typing.get_args(info.annotation)) if typing.get_origin(info.annotation) is typing.Literal else None
+        is_choice = typing.get_origin(info.annotation) is typing.Literal
+        choices = list(typing.get_args(info.annotation)) if is_choice else None
         metavar = None if choices else element.__name__.upper()
         command.add_argument(*options, choices=choices, metavar=metavar, help=help_text)
 
@@ -110,9 +120,4 @@ def _element(annotation: Any) -> tuple[type, bool]:
 
 
 if __name__ == "__main__":
-    try:
-        code = main()
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 1
-    sys.exit(code)
+    sys.exit(main())

@@ -72,7 +72,7 @@ def score_rollout(
     *,
     policy: PreTrainedModel,
     reference: PreTrainedModel,
-    value: ScalarModel,
+    value: ScalarModel | None,
     reward: ScalarModel | None,
     temperature: float,
     micro_batch_tokens: int,
@@ -83,7 +83,7 @@ def score_rollout(
         rollout: on the models' device.
         policy: samples' policy.
         reference: frozen.
-        value: value model.
+        value: value model, or None where no values are wanted (they are then 0).
         reward: reward model, or None when scores come from elsewhere.
         temperature: of both policies' logits.
         micro_batch_tokens: most tokens in one pass.
@@ -99,13 +99,13 @@ def score_rollout(
         logits_NV = logits_at(policy, part_BT, positions)
         ref_logits_NV = logits_at(reference, part_BT, positions)
         all_BT = torch.ones_like(part_BT)  # padding is on the right, where causality already hides it
-        values_BT = value(part_BT, all_BT)
         flat = {
             "new": target_logprobs(logits_NV, positions.target_N, temperature),
             "ref": target_logprobs(ref_logits_NV, positions.target_N, temperature),
             "entropy": entropies(logits_NV, temperature),
-            "value": values_BT[positions.row_N, positions.column_N],
         }
+        if value is not None:
+            flat["value"] = value(part_BT, all_BT)[positions.row_N, positions.column_N]
         for name, entries_N in flat.items():
             columns[name][rows] = to_actions(entries_N, part_mask_BA)
         if reward is not None and scores_B is not None:

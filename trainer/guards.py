@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class GuardSettings(BaseModel):
-    """Limits of a healthy run; each rule must be broken ``patience`` iterations in a row, NaN only once."""
+    """Limits of a healthy run; each rule must be broken ``guard_patience`` iterations in a row, NaN only once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -25,7 +25,7 @@ class GuardSettings(BaseModel):
     """Smallest entropy per token, as a share of the first iteration's."""
     max_sampler_gap: float = Field(0.05, gt=0)
     """Largest mean absolute difference between sampler's and trainer's log-probabilities, in nats."""
-    patience: int = Field(3, ge=1)
+    guard_patience: int = Field(3, ge=1)
     """Iterations in a row that a rule may be broken before the run stops."""
 
 
@@ -55,7 +55,7 @@ class Guards:
             self._first = dict(metrics)
         for rule, reason in self._rules(metrics).items():
             self._broken[rule] = self._broken.get(rule, 0) + 1 if reason else 0
-            if reason and self._broken[rule] >= self._settings.patience:
+            if reason and self._broken[rule] >= self._settings.guard_patience:
                 return f"{reason}, {self._broken[rule]} iterations in a row"
         return None
 

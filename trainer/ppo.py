@@ -65,14 +65,14 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
         Diverged: a guard stopped the run before there was a good checkpoint.
         WhetstoneError: an input is missing, unusable or does not fit the others.
     """
-    with open_run("ppo", settings, input_files(settings)) as run:
-        job = build_job(settings, run.device, needs_reward_model=reward_fn is None)
+    with open_run("ppo", settings, input_files(settings)) as this:
+        job = build_job(settings, this.device, needs_reward_model=reward_fn is None)
         try:
-            stopped = _train(run, job, settings, reward_fn)
-            job.export(run.directory)
+            stopped = _train(this, job, settings, reward_fn)
+            job.export(this.directory)
         finally:
             job.sampler.close()
-        return run.finish(
+        return this.finish(
             {
                 "iterations": job.iteration,
                 "episodes": job.iteration * settings.batch_size,
@@ -82,6 +82,11 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
                 "prompts": job.counts.as_metrics(),
             }
         )
+
+
+def run(settings: PpoSettings) -> dict[str, Any]:
+    """The stage: ``run_ppo`` with the reward model."""
+    return run_ppo(settings)
 
 
 def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None = None) -> dict[str, float]:
@@ -144,11 +149,11 @@ def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
 
 
 def _train(
-    run: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
+    this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
 ) -> dict[str, Any] | None:
     """Iterate to the end, or to a guard's stop; return what stopped the run, the job being at its last good state."""
-    job.resume(run)
-    with Progress("ppo", settings.iterations, run.directory, start=job.iteration) as progress:
+    job.resume(this)
+    with Progress("ppo", settings.iterations, this.directory, start=job.iteration) as progress:
         while job.iteration < settings.iterations:
             try:
                 metrics = iterate(job, settings, reward_fn)
@@ -156,19 +161,19 @@ def _train(
             except Diverged as error:
                 reason = str(error)
             if reason:
-                return _fall_back(run, job, reason)
+                return _fall_back(this, job, reason)
             job.record(metrics)
             progress.update(job.iteration, metrics)
             due = settings.checkpoint_every and job.iteration % settings.checkpoint_every == 0
             if due and job.guards.healthy and job.iteration < settings.iterations:
-                job.save(run)
+                job.save(this)
     return None
 
 
-def _fall_back(run: Run, job: PpoJob, reason: str) -> dict[str, Any]:
+def _fall_back(this: Run, job: PpoJob, reason: str) -> dict[str, Any]:
     """Put the job back to its newest checkpoint; all of them were taken while no rule was broken."""
     at = job.iteration
-    if not job.resume(run):
+    if not job.resume(this):
         raise Diverged(f"ppo stopped at iteration {at}: {reason}; there is no earlier checkpoint to publish")
     return {"reason": reason, "iteration": at, "published_iteration": job.iteration}
 

@@ -166,7 +166,7 @@ def build_job(settings: PpoSettings, device: torch.device, *, needs_reward_model
         tokenizer=tokenizer,
         prompts=prompts,
         text=text,
-        guards=Guards(settings.guards),
+        guards=Guards(settings),
         counts=counts,
         device=device,
         kl_coef=settings.kl_coef,

@@ -136,11 +136,11 @@ def accumulate_ptx(model: PreTrainedModel, text_ST: Tensor, *, coef: float, micr
     """
     tokens = text_ST.shape[0] * (text_ST.shape[1] - 1)
     total = torch.zeros((), device=text_ST.device)
-    for part_ST in text_ST.split(max(1, micro_batch_tokens // text_ST.shape[1])):
+    for part_ST in torch.split(text_ST, max(1, micro_batch_tokens // text_ST.shape[1])):
         lengths_S = torch.full((len(part_ST),), part_ST.shape[1], device=part_ST.device)
         logprobs_N = logprobs_at(model, part_ST, text_positions(part_ST, lengths_S), temperature=1.0)
         loss = language_model_loss(logprobs_N, torch.ones_like(logprobs_N), tokens)
-        (coef * loss).backward()
+        (coef * loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total.cpu()
 
@@ -148,7 +148,7 @@ def accumulate_ptx(model: PreTrainedModel, text_ST: Tensor, *, coef: float, micr
 def shuffled_minibatches(batch_size: int, minibatches: int, seed: int) -> Iterator[Tensor]:
     """A random split of the batch into equal minibatches: every episode exactly once, nothing dropped."""
     generator = torch.Generator().manual_seed(seed)
-    yield from torch.randperm(batch_size, generator=generator).split(batch_size // minibatches)
+    yield from torch.split(torch.randperm(batch_size, generator=generator), batch_size // minibatches)
 
 
 def warmed_up(peak: float, iteration: int, warmup_iterations: int) -> float:

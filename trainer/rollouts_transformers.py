@@ -165,7 +165,7 @@ def left_pad(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Ten
     return ids_BP, mask_BP
 
 
-class GrowingCache(Cache):
+class GrowingCache(Cache):  # type: ignore[misc] # transformers is untyped here
     """Keys and values in buffers allocated once: appending a token writes one column instead of copying all.
 
     Args:
@@ -177,12 +177,13 @@ class GrowingCache(Cache):
         super().__init__(layers=[_GrowingLayer(width) for _ in range(layers)])
 
 
-class _GrowingLayer(DynamicLayer):
+class _GrowingLayer(DynamicLayer):  # type: ignore[misc] # likewise
     """One layer's buffers; ``keys`` and ``values`` are views of the filled part."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self._width = width
+        self.is_initialized: bool = False
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object

@@ -1,8 +1,8 @@
 """One frozen settings class for each trainer stage.
 
 Knows every knob, its unit, its default and where the default comes from; does not know presets, files' contents,
-models or the command line. Defaults are those of Ouyang et al. 2022, arXiv:2203.02155 (appendix C) where the paper gives one,
-else the value named in the field's docstring.
+models or the command line. Defaults are those of Ouyang et al. 2022, arXiv:2203.02155 (appendix C) where the paper
+gives one, else the value named in the field's docstring.
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ class SftSettings(TrainingSettings, LimitSettings):
     """Residual dropout (C.1: 0.2)."""
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of demonstrations without a split that are held out, by hash of the prompt."""
+    text_block_tokens: int = Field(128, gt=1)
+    """Length of a block of the mixed-in text."""
     select_prompts: int = Field(64, gt=0)
     """Validation prompts that are sampled for the reward model at the end of each epoch."""
 
@@ -149,70 +151,6 @@ class RewardSettings(TrainingSettings, LimitSettings):
     """Most tokens, padding included, in one forward pass; bounds memory, does not change the gradient."""
 
 
-class PpoSettings(TrainingSettings, LimitSettings):
-    """PPO-ptx (section 3.5, eq. 2, C.4)."""
-
-    policy: Path
-    """Policy to start from, which is also the frozen KL reference."""
-    reward_model: Path
-    """Reward model; the value model starts from it (C.4)."""
-    prompts: list[Path]
-    """Files of prompts."""
-    text: list[Path] = []
-    """Pretraining text for the ptx term; none turns it off (plain PPO)."""
-    episodes: int = Field(256_000, gt=0)
-    """Completions to sample in all (C.4)."""
-    batch_size: int = Field(512, gt=0)
-    """Episodes per iteration (C.4)."""
-    minibatches: int = Field(8, gt=0)
-    """Optimizer steps per inner epoch (C.4)."""
-    inner_epochs: int = Field(1, gt=0)
-    """Passes over an iteration's episodes (C.4)."""
-    lr: float = Field(9e-6, gt=0)
-    """Peak policy learning rate; the paper prints a sweep from 2.55e-6 to 2.55e-5 and no winner."""
-    value_lr: float = Field(9e-6, gt=0)
-    """Value model learning rate (C.4)."""
-    warmup_iterations: int = Field(10, ge=0)
-    """Iterations of linear warm-up from a tenth of the peak, then constant (C.4)."""
-    kl_coef: float = Field(0.02, ge=0)
-    """Weight of the per-token KL penalty (C.4)."""
-    clip: float = Field(0.2, gt=0)
-    """Clip of the probability ratio (C.4)."""
-    value_clip: float = Field(0.2, gt=0)
-    """Clip of the value around its old value (2019 code)."""
-    gamma: float = Field(1.0, gt=0, le=1)
-    """Discount (C.4: none)."""
-    gae_lambda: float = Field(0.95, ge=0, le=1)
-    """GAE lambda; unpublished, 0.95 from the 2019 code."""
-    temperature: float = Field(1.0, gt=0)
-    """Sampling temperature (C.4); no top-p or top-k exists here, because truncation biases the ratio."""
-    ema_decay: float = Field(0.992, ge=0, lt=1)
-    """Decay of the exponential moving average of the policy, which is what is exported (C.4)."""
-    ptx_coef: float = Field(27.8, ge=0)
-    """Weight of the pretraining loss (C.4, gamma of eq. 2)."""
-    ptx_per_episode: float = Field(8.0, ge=0)
-    """Pretraining blocks per episode (C.4)."""
-    ptx_block_tokens: int = Field(256, gt=1)
-    """Length of a pretraining block."""
-
-
-class EvaluateSettings(StageSettings, LimitSettings):
-    """Scores and comparisons of policies on held-out prompts."""
-
-    policy: Path
-    """Policy directory to evaluate."""
-    baseline: list[Path] = []
-    """Policy directories to compare it with."""
-    reward_model: Path | None = None
-    """Reward model that scores completions."""
-    prompts: list[Path]
-    """Held-out prompts."""
-    text: list[Path] = []
-    """Held-out pretraining text for the alignment tax."""
-    batch_size: int = Field(64, gt=0)
-    """Completions per forward pass."""
-
-
 class ScoreSettings(StageSettings, LimitSettings):
     """A reward model's accuracy on preference files."""
 
@@ -224,18 +162,3 @@ class ScoreSettings(StageSettings, LimitSettings):
     """Resamples of prompts behind the interval."""
     micro_batch_tokens: int = Field(16384, gt=0)
     """Most tokens, padding included, in one forward pass."""
-
-
-class GenerateSettings(StageSettings, LimitSettings):
-    """Completions of prompts by one policy."""
-
-    policy: Path
-    """Policy directory to sample from."""
-    prompts: list[Path]
-    """Files of prompts."""
-    completions_per_prompt: int = Field(1, gt=0)
-    """Completions of each prompt."""
-    temperature: float = Field(1.0, ge=0)
-    """Sampling temperature; 0 is greedy."""
-    batch_size: int = Field(64, gt=0)
-    """Completions per forward pass."""

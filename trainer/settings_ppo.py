@@ -17,7 +17,7 @@ from trainer.guards import GuardSettings
 from trainer.settings import LimitSettings, TrainingSettings
 
 
-class PpoSettings(TrainingSettings, LimitSettings):
+class PpoSettings(TrainingSettings, LimitSettings, GuardSettings):
     """PPO-ptx (section 3.5, eq. 2, C.4). No top-p or top-k exists here: truncation biases the probability ratio."""
 
     policy: Path
@@ -94,8 +94,6 @@ class PpoSettings(TrainingSettings, LimitSettings):
     """Memory of vLLM's KV cache, on CPU; on GPU vLLM's own share of the device applies."""
     micro_batch_tokens: int = Field(8192, gt=0)
     """Most tokens, padding included, in one forward pass; bounds memory, does not change the gradient."""
-    guards: GuardSettings = GuardSettings()
-    """When to stop a run that goes wrong."""
 
     @property
     def iterations(self) -> int:

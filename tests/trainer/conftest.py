@@ -46,15 +46,15 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_policy(tokenizer: PreTrainedTokenizerFast, *, seed: int = 0, tied: bool = True) -> LlamaForCausalLM:
-    """A random Llama of two layers, width 32, that knows the tokenizer's special tokens."""
+    """A random Llama of two layers, width 64, that knows the tokenizer's special tokens."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=64,
+        intermediate_size=96,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=2,  # 32 wide, the least that vLLM runs on a CPU
+        num_key_value_heads=1,
         max_position_embeddings=256,
         tie_word_embeddings=tied,
         pad_token_id=tokenizer.pad_token_id,
