@@ -1,17 +1,16 @@
-"""Directories that are whole or absent, manifests, and checkpoints that a killed run resumes from bit for bit.
+"""Checkpoints that a killed run resumes from bit for bit, and the atomic end of a run's directory.
 
-Knows files, hashes, fsync and renames, and the state of modules, optimizers and generators; does not know what a
-stage does with its cursor.
+Knows the state of modules, optimizers and generators, and that files must be on disk before they are named; does
+not know what a stage does with its cursor. A checkpoint is a directory that is whole or absent, with a manifest.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,108 +19,28 @@ import torch
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
-from feedback.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
+from feedback import artifacts
+from feedback.errors import ArtifactCorrupt, ArtifactError
 
-MANIFEST = "manifest.json"
 _KEPT_CHECKPOINTS = 2
-
-
-def write_manifest(directory: str | Path) -> dict[str, dict[str, Any]]:
-    """Write ``manifest.json``: size and SHA-256 of every other file below ``directory``, which are put on disk first.
-
-    Returns:
-        ``{relative path: {"sha256": hex, "bytes": size}}``.
-    """
-    directory = Path(directory)
-    files = {
-        path.relative_to(directory).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.relative_to(directory).as_posix() != MANIFEST
-    }
-    write_json(directory / MANIFEST, {"files": files})
-    return files
-
-
-def verify_manifest(directory: str | Path) -> None:
-    """Check every file named by the manifest.
-
-    Raises:
-        ArtifactMissing: no manifest, or a file is absent.
-        ArtifactCorrupt: the manifest is unreadable, or a file differs from it; names the file.
-    """
-    directory = Path(directory)
-    try:
-        files = json.loads((directory / MANIFEST).read_text())["files"]
-        wanted = {str(name): (entry["sha256"], entry["bytes"]) for name, entry in files.items()}
-    except FileNotFoundError as error:
-        raise ArtifactMissing(f"{directory}: no {MANIFEST}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactCorrupt(f"{directory / MANIFEST}: unreadable: {error}") from error
-    for name, (digest, size) in wanted.items():
-        path = directory / name
-        if not path.is_file():
-            raise ArtifactMissing(f"{path}: named by the manifest but absent")
-        if path.stat().st_size != size or sha256(path) != digest:
-            raise ArtifactCorrupt(f"{path}: does not match the manifest; restore it or build it again")
-
-
-def sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` atomically by ``value`` as JSON; non-finite numbers become null."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(json.dumps(_finite(value), indent=2, sort_keys=True, default=str) + "\n")
-    sync_file(partial)
-    os.replace(partial, path)
-
-
-def sync_file(path: Path) -> None:
-    """Wait until a file or directory is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_tree(directory: Path) -> None:
-    """Wait until everything below ``directory``, and its entry in its parent, is on disk."""
-    for path in directory.rglob("*"):
-        sync_file(path)
-    sync_file(directory)
-    sync_file(directory.parent)
-
-
-@contextmanager
-def atomic_directory(target: str | Path) -> Iterator[Path]:
-    """Yield a scratch directory that becomes ``target``, with a manifest, when the block ends without error.
-
-    Raises:
-        ArtifactError: ``target`` exists and is not empty.
-    """
-    target = Path(target)
-    if target.exists() and any(target.iterdir()):
-        raise ArtifactError(f"{target}: exists and is not empty; remove it or choose another place")
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-        publish(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    artifacts.sync(partial)
+    partial.replace(path)
 
 
 def publish(scratch: Path, target: Path) -> None:
     """Rename a finished directory to its final name after a manifest was written and all is on disk."""
-    write_manifest(scratch)
-    sync_tree(scratch)
-    os.rename(scratch, target)
-    sync_file(target.parent)
+    artifacts.write_manifest(scratch)
+    for path in scratch.rglob("*"):
+        artifacts.sync(path)
+    artifacts.sync(scratch)
+    scratch.rename(target)
+    artifacts.sync(target.parent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +86,7 @@ def save_checkpoint(
     root.mkdir(parents=True, exist_ok=True)
     target = root / f"step-{step:08d}"
     shutil.rmtree(target, ignore_errors=True)
-    with atomic_directory(target) as scratch:
+    with artifacts.new_directory(target) as scratch:
         for name, module in modules.items():
             save_model(module, str(scratch / f"{name}.safetensors"))
         save_file({name: value.detach().contiguous() for name, value in (tensors or {}).items()}, scratch / "tensors")
@@ -188,7 +107,7 @@ def latest_checkpoint(root: str | Path) -> Path | None:
     """Return the newest checkpoint that matches its manifest, or None; torn ones are passed over."""
     for candidate in sorted(Path(root).glob("step-*"), reverse=True):
         try:
-            verify_manifest(candidate)
+            artifacts.verify(candidate)
         except ArtifactError:
             continue
         return candidate
@@ -208,7 +127,7 @@ def load_checkpoint(
         ArtifactError: the checkpoint is incomplete, corrupt or of another run.
     """
     path = Path(path)
-    verify_manifest(path)
+    artifacts.verify(path)
     try:
         for name, module in modules.items():
             load_model(module, path / f"{name}.safetensors")
@@ -229,7 +148,7 @@ def load_checkpoint(
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -101,7 +101,7 @@ class PreferenceGroup:
     source: str = ""
 
     @property
-    def K(self) -> int:  # noqa: N802  the paper's letter
+    def K(self) -> int:
         """Number of completions."""
         return len(self.completions)
 

@@ -26,8 +26,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from feedback.artifacts import write_manifest
 from feedback.errors import ArtifactCorrupt, ArtifactMissing, ConfigError
-from trainer.checkpoint import write_manifest
 
 PLAIN_CHAT_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n"
@@ -60,7 +60,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         raise ConfigError(f"{path}: the tokenizer has no EOS token, so that no completion could ever end")
     if tokenizer.pad_token_id is None:
         if tokenizer.unk_token_id in (None, tokenizer.eos_token_id):
-            raise ConfigError(f"{path}: the tokenizer has no padding token and no unknown token to use instead; add one")
+            raise ConfigError(f"{path}: the tokenizer has neither a padding token nor an unknown token to use for it")
         tokenizer.pad_token = tokenizer.unk_token
         warnings.warn(f"{path}: no padding token; padding with {tokenizer.unk_token!r}", stacklevel=2)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:

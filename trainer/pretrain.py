@@ -8,7 +8,6 @@ Dimension letters: B batch, T tokens, D width, V vocabulary.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any, cast
 
 import torch
