@@ -110,7 +110,11 @@ class UnknownModel(ServingError):
 
 
 class Overloaded(ServingError):
-    """The system is out of capacity for now."""
+    """The system is out of capacity for now; ``retry_after_s`` says when to ask again."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class TrainingError(WhetstoneError):

@@ -86,26 +86,27 @@ def trim(ledger: Ledger, before: str, most: int) -> int:
         How many entries were dropped.
     """
     with ledger.reach() as client:
-        excess = int(client.xlen(keys.INTERACTIONS)) - most
+        excess = min(int(client.xlen(keys.INTERACTIONS)) - most, 5000)
         if excess <= 0:
             return 0
         _ensure_group(ledger)
         group = next(each for each in client.xinfo_groups(keys.INTERACTIONS) if each["name"] == keys.CURATORS)
-        pending = client.xpending(keys.INTERACTIONS, keys.CURATORS)["min"]
-        wanted = cast(list[tuple[str, object]], client.xrange(keys.INTERACTIONS, count=excess))[-1][0]
-        limits = [wanted, before, str(group["last-delivered-id"])]
+        oldest = cast(list[tuple[str, object]], client.xrange(keys.INTERACTIONS, count=excess))
+        last = min([oldest[-1][0], before, str(group["last-delivered-id"])], key=_order)
+        milliseconds, sequence = _order(last)
+        first_kept = f"{milliseconds}-{sequence + 1}"
+        unfinished = client.xpending(keys.INTERACTIONS, keys.CURATORS)["min"]
         return int(
-            client.xtrim(keys.INTERACTIONS, minid=min([*limits, pending or wanted], key=_order), approximate=False)
+            client.xtrim(
+                keys.INTERACTIONS, minid=min([first_kept, unfinished or first_kept], key=_order), approximate=False
+            )
         )
 
 
 def rate(ledger: Ledger, rating: Rating) -> bool:
     """Append a customer's rating; return False if this rating id was taken before."""
-    with ledger.reach() as client:
-        if not client.set(keys.rating(rating.id), "1", nx=True, ex=keys.MONTH_S):
-            return False
-        client.xadd(keys.RATINGS, {"record": encode(rating)})
-    return True
+    taken = ledger.run("log", [keys.rating(rating.id), keys.RATINGS], [encode(rating), keys.MONTH_S, rating.id])
+    return bool(taken)
 
 
 def _ensure_group(ledger: Ledger) -> None:

@@ -1,0 +1,127 @@
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from feedback import comparisons, keys
+from feedback.client import Ledger
+from feedback.errors import LedgerUnavailable
+from feedback.records import Comparison, Interaction
+from workers.settings import WorkerSettings
+from workers.tasks.curate import curate
+from workers.tasks.sample import sample
+
+Ask = Callable[..., Interaction]
+
+
+def plan(ledger: Ledger, settings: WorkerSettings, ask: Ask, count: int) -> list[Comparison]:
+    for number in range(count):
+        ask(f"question {number}", customer=f"customer {number}")
+    curate(ledger, settings)
+    ids = ledger.redis.zrange(keys.SAMPLING, 0, -1)
+    return [comparisons.get(ledger, id) for id in ids]
+
+
+def dead(ledger: Ledger) -> list[dict[str, str]]:
+    return [fields for _, fields in ledger.redis.xrange(keys.DEAD)]
+
+
+def test_all_that_is_due_is_sampled_many_requests_at_a_time(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any
+) -> None:
+    planned = plan(ledger, settings, ask, 40)
+    api.delay_s = 0.05
+    assert sample(ledger, settings) == 40
+    assert comparisons.being_sampled(ledger) == 0
+    assert comparisons.open_count(ledger) + comparisons.open_count(ledger, "agreement") == 40
+    assert all(len(comparisons.get(ledger, each.id).completions) == 4 for each in planned)
+    assert 8 < api.most_in_flight <= settings.sampling_in_flight
+
+
+def test_a_second_sampler_finds_no_place(ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any) -> None:
+    plan(ledger, settings, ask, 1)
+    assert comparisons.take_place(ledger, 1, "another", 60) == 0
+    assert sample(ledger, settings) == 0
+    comparisons.leave_place(ledger, 0, "another")
+    assert sample(ledger, settings) == 1
+    assert ledger.redis.get(keys.sampler(0)) is None
+
+
+def test_what_somebody_else_samples_is_left_alone_until_the_claim_runs_out(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any
+) -> None:
+    plan(ledger, settings, ask, 1)
+    assert len(comparisons.claim(ledger, 5, hidden_s=0.5)) == 1
+    assert sample(ledger, settings) == 0
+    time.sleep(0.6)
+    assert sample(ledger, settings) == 1
+
+
+def test_the_heartbeat_keeps_a_slow_claim(ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any) -> None:
+    plan(ledger, settings, ask, 1)
+    api.delay_s = 2.0  # twice the claim
+    assert sample(ledger, settings) == 1
+    assert len(api.requests) == 1
+
+
+def test_a_second_attempt_that_comes_late_changes_nothing(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any
+) -> None:
+    [comparison] = plan(ledger, settings, ask, 1)
+    sample(ledger, settings)
+    first = comparisons.get(ledger, comparison.id)
+    assert not comparisons.complete(ledger, comparison, list(reversed(first.completions)))
+    assert comparisons.get(ledger, comparison.id) == first
+    assert comparisons.open_count(ledger) == 1
+
+
+def test_an_overloaded_api_costs_no_attempt_and_stops_the_run(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any
+) -> None:
+    plan(ledger, settings, ask, 40)
+    api.status = 503
+    assert sample(ledger, settings) == 0
+    assert len(api.requests) <= settings.sampling_in_flight
+    assert set(ledger.redis.hvals(keys.SAMPLING_ATTEMPTS)) == {"0"}
+    api.status = 200
+    time.sleep(0.25)  # Retry-After
+    assert sample(ledger, settings) == 40
+    assert dead(ledger) == []
+
+
+def test_a_refused_prompt_goes_to_the_dead_letters(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any
+) -> None:
+    [comparison] = plan(ledger, settings, ask, 1)
+    api.status = 400
+    assert sample(ledger, settings) == 0
+    assert comparisons.being_sampled(ledger) == 0
+    assert [letter["id"] for letter in dead(ledger)] == [comparison.id]
+
+
+def test_a_failing_api_backs_off_and_in_the_end_gives_up(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any
+) -> None:
+    [comparison] = plan(ledger, settings, ask, 1)
+    api.status = 500
+    for _ in range(comparisons.MAX_ATTEMPTS + 1):
+        assert sample(ledger, settings) == 0
+        ledger.redis.zadd(keys.SAMPLING, {comparison.id: 0}, xx=True)  # the backoff is over
+    assert len(api.requests) == comparisons.MAX_ATTEMPTS
+    assert dead(ledger) == [{"id": comparison.id, "reason": "sampling failed 8 times"}]
+
+
+def test_a_comparison_with_too_few_different_answers_is_made_smaller(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any
+) -> None:
+    [comparison] = plan(ledger, settings, ask, 1)
+    api.different_texts = 2
+    assert sample(ledger, settings) == 1
+    found = comparisons.get(ledger, comparison.id)
+    assert found.k == len(found.completions) == 2
+
+
+def test_a_dead_ledger_is_an_error_not_a_silence(settings: WorkerSettings) -> None:
+    with pytest.raises(LedgerUnavailable):
+        sample(Ledger("redis://127.0.0.1:1/0", timeout_s=0.2), settings)

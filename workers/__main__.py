@@ -1,0 +1,79 @@
+"""Start a worker or the beat: ``python -m workers worker`` and ``python -m workers beat``."""
+
+import argparse
+import os
+import sys
+
+from feedback import log
+from feedback.client import Ledger
+from feedback.errors import ConfigError, WhetstoneError
+from workers import metrics
+from workers.schedule import QUEUES, SAMPLING
+from workers.settings import WorkerSettings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the process that the arguments name and return its exit status; a wrong setting is one line and 1."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    worker = kinds.add_parser("worker", help="curate, sample, sweep and archive")
+    worker.add_argument(
+        "--queues",
+        default=",".join(QUEUES),
+        help="queues to serve, separated by commas (default: %(default)s)",
+    )
+    kinds.add_parser("beat", help="send the tasks of the timetable; run exactly one")
+    chosen = parser.parse_args(arguments)
+    try:
+        settings = WorkerSettings.load()
+        log.setup(chosen.kind, settings.log_level)
+        Ledger.connect(settings)
+        if chosen.kind == "beat":
+            return start_beat(settings)
+        return start_worker(settings, check_queues(chosen.queues))
+    except WhetstoneError as error:
+        print(f"workers: {error}", file=sys.stderr)
+        return 1
+
+
+def check_queues(names: str) -> str:
+    """Return the names.
+
+    Raises:
+        ConfigError: one of them is no queue.
+    """
+    for name in names.split(","):
+        if name not in QUEUES:
+            raise ConfigError(f"queue {name!r} is unknown; choose from {', '.join(QUEUES)}")
+    return names
+
+
+def start_worker(settings: WorkerSettings, queues: str) -> int:
+    """Run Celery's worker until it is told to stop."""
+    if SAMPLING in queues.split(",") and not settings.sampler_key:
+        raise ConfigError(
+            "WHETSTONE_SAMPLER_KEY is empty; make one with `whetstone keys create client sampler --no-consent`"
+        )
+    metrics.prepare()
+    from workers.app import make_app
+
+    app = make_app(settings)
+    metrics.watch()
+    if settings.workers_metrics_port:
+        metrics.serve(settings.workers_metrics_port)
+    options = ["--queues", queues, "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"]
+    app.worker_main(["worker", *options, "--hostname", f"worker-{os.getpid()}@%h"])
+    return 0
+
+
+def start_beat(settings: WorkerSettings) -> int:
+    """Run Celery's beat until it is told to stop; its timetable is in memory, so a restart starts afresh."""
+    from workers.app import make_app
+
+    app = make_app(settings)
+    app.start(["beat", "--loglevel", settings.log_level, "--scheduler", "celery.beat:Scheduler", "--pidfile", ""])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
