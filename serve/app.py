@@ -1,0 +1,107 @@
+"""The serving application: builds what the routes need, starts what runs beside them, ends it in order.
+
+The engines start in the background: the process listens at once and says on ``/readyz`` when it can answer.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import prometheus_client
+from fastapi import FastAPI
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from starlette.routing import Route
+
+from feedback.client import Ledger
+from feedback.log import get
+from serve import errors
+from serve.auth import KeyCache
+from serve.dependencies import Dependencies
+from serve.engines.base import Engine
+from serve.engines.slot import Slot, StartEngine
+from serve.hotswap import HotSwap
+from serve.middleware import Surround
+from serve.pages.router import make_router as pages_router
+from serve.recorder import Recorder
+from serve.registry import TIMEOUT_S, Registry
+from serve.routes import feedback, health, labeling, models, operations
+from serve.routes.completions import PATHS, Completions
+from serve.settings import ServeSettings
+from serve.spool import Spool
+from serve.traffic import Traffic
+
+SLOTS = ("a", "b")
+log = get(__name__)
+
+
+def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
+    """Return the application; it opens nothing by itself beyond what its lifespan starts."""
+    slots = [Slot(name, _engine_starter(settings)) for name in (SLOTS if settings.engine != "none" else ())]
+    traffic = Traffic(slots)
+    recorder = Recorder(spool, Ledger(settings.ledger_url, TIMEOUT_S))
+    deps = Dependencies(
+        settings=settings,
+        ledger=ledger,
+        traffic=traffic,
+        recorder=recorder,
+        keys=KeyCache(ledger, settings.key_cache_s),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        registry = Registry(settings.ledger_url, settings.replica, settings.artifact_root, lambda: traffic.slots)
+        hotswap = HotSwap(settings, registry, traffic, slots)
+        collector = SlotMetrics(slots)
+        prometheus_client.REGISTRY.register(collector)
+        recorder.start()
+        watching = asyncio.create_task(hotswap.run())
+        try:
+            yield
+        finally:
+            log.info("stopping")
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await hotswap.stop()
+            await asyncio.to_thread(recorder.close)
+            prometheus_client.REGISTRY.unregister(collector)
+            log.info("stopped")
+
+    app = FastAPI(title="Whetstone", lifespan=lifespan, docs_url=None, redoc_url=None)
+    errors.install(app)
+    app.add_middleware(Surround, max_body_bytes=settings.max_body_bytes)
+    for kind, path in PATHS.items():
+        app.router.routes.append(Route(path, Completions(deps, kind), methods=["POST"]))
+    for module in (models, feedback, labeling, operations, health):
+        app.include_router(module.make_router(deps))
+    app.include_router(pages_router())
+    return app
+
+
+def _engine_starter(settings: ServeSettings) -> StartEngine:
+    async def start(path: Path, version: str) -> Engine:
+        from serve.engines.vllm import VllmEngine  # takes seconds to import, and only a process with slots needs it
+
+        return await VllmEngine.start(settings, path, version)
+
+    return start
+
+
+class SlotMetrics(Collector):
+    """The engines' own metrics, each sample labelled by its slot and the version that the slot holds."""
+
+    def __init__(self, slots: Iterable[Slot]) -> None:
+        self._slots = list(slots)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric once, with the samples of all slots."""
+        merged: dict[str, Metric] = {}
+        for slot in self._slots:
+            for metric in slot.engine.metrics() if slot.engine is not None else ():
+                family = merged.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                for sample in metric.samples:
+                    labels = {key: value for key, value in sample.labels.items() if key not in ("engine", "model_name")}
+                    labels |= {"slot": slot.name, "version": slot.version}
+                    family.samples.append(sample._replace(labels=labels))
+        yield from merged.values()

@@ -1,0 +1,232 @@
+"""vLLM behind `serve.engines.base.Engine`: the only module of serving that imports vLLM.
+
+One `VllmEngine` is one AsyncLLM (its core and worker are child processes) with vLLM's own OpenAI application built on
+top. Written against vLLM 0.32; most of what is used is internal there, so the version is pinned.
+"""
+
+import asyncio
+import json
+import math
+import os
+from argparse import Namespace
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+from starlette.types import ASGIApp
+
+from feedback.errors import EngineError
+from feedback.ids import new_id
+from feedback.records import Message
+from serve.engines.base import TRANSCRIPT, Token, Transcript
+from serve.settings import ServeSettings
+
+# Read by vLLM when it is imported or when it starts a process.
+os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would inherit sockets, threads and locks
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("VLLM_MAX_N_SEQUENCES", "9")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # policies are local directories; never a download
+
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.app import build_app
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.entrypoints.openai.models.protocol import BaseModelPath
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.usage.usage_lib import UsageContext
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.metrics.loggers import PrometheusStatLogger
+from vllm.v1.metrics.perf import PerfMetricsProm
+
+RESET_RETRY_S = 0.02
+"""Pause between two attempts to empty the prefix cache while an aborted request still holds blocks."""
+
+
+class WatchedLLM(AsyncLLM):
+    """AsyncLLM that notes what it says in the `Transcript` of the calling context."""
+
+    async def generate(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        """Yield what AsyncLLM yields, unchanged."""
+        transcript = TRANSCRIPT.get()
+        async for output in super().generate(*args, **kwargs):
+            if transcript is not None:
+                _note(transcript, output)
+            yield output
+
+
+def _note(transcript: Transcript, output: Any) -> None:
+    if output.prompt_token_ids is not None:
+        transcript.prompt_tokens = len(output.prompt_token_ids)
+    for answer in output.outputs:
+        for span in answer.weight_versions or ():
+            transcript.versions.add(span.version)
+        if answer.index == 0:
+            transcript.text += answer.text
+            transcript.completion_tokens += len(answer.token_ids)
+            transcript.finish_reason = answer.finish_reason or transcript.finish_reason
+
+
+class VllmEngine:
+    """One vLLM engine and its OpenAI application."""
+
+    def __init__(self, llm: WatchedLLM, app: Any, registry: CollectorRegistry, version: str) -> None:
+        self._llm = llm
+        self._app = app
+        self._registry = registry
+        self._closed = False
+        self._rename(version)
+
+    @classmethod
+    async def start(cls, settings: ServeSettings, path: Path, version: str) -> "VllmEngine":
+        """Return an engine that holds the policy under ``path``; takes from seconds to minutes.
+
+        Raises:
+            EngineError: it did not come up; says why.
+        """
+        args = _arguments(settings, path, version)
+        registry = CollectorRegistry()
+        try:
+            async with asyncio.timeout(settings.engine_start_s):
+                llm = await asyncio.to_thread(_build, args, registry)
+                tasks = await llm.get_supported_tasks()
+                app = build_app(args, tasks, llm.model_config)
+                await init_app_state(llm, app.state, args, tasks)
+                await llm.update_weight_version(version)
+        except TimeoutError as error:
+            raise EngineError(f"vLLM did not come up within {settings.engine_start_s:g} s") from error
+        except Exception as error:
+            raise EngineError(f"vLLM did not start on {path}: {error}") from error
+        return cls(llm, app, registry, version)
+
+    @property
+    def app(self) -> ASGIApp:
+        """See `Engine.app`."""
+        return self._app  # type: ignore[no-any-return]  # FastAPI is an ASGI application
+
+    @property
+    def dead(self) -> bool:
+        """See `Engine.dead`."""
+        return self._closed or bool(self._llm.errored)
+
+    async def load(self, path: Path, version: str, deadline_s: float) -> None:
+        """See `Engine.load`."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not await self._llm.reset_prefix_cache():
+                    await asyncio.sleep(RESET_RETRY_S)
+            await self._llm.collective_rpc("policy_reload", args=(str(path),))
+            if not await self._llm.reset_prefix_cache():
+                raise EngineError("the prefix cache was not emptied; a request got in during the load")
+            await self._llm.update_weight_version(version)
+        except TimeoutError as error:
+            raise EngineError(f"the engine was not idle within {deadline_s:g} s") from error
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(f"vLLM did not load {path}: {error}") from error
+        self._rename(version)
+
+    def _rename(self, version: str) -> None:
+        """Serve under exactly ``version``; vLLM's registry and handlers share this one list."""
+        paths = self._app.state.openai_serving_models.base_model_paths
+        paths[:] = [BaseModelPath(name=version, model_path=version)]
+
+    async def greedy(self, prompt: list[Message] | list[int], max_tokens: int) -> list[Token]:
+        """See `Engine.greedy`."""
+        sampling = SamplingParams(
+            temperature=0.0,
+            max_tokens=max_tokens,
+            logprobs=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        try:
+            final = None
+            request = {"prompt_token_ids": self._token_ids(prompt)}
+            async for output in self._llm.generate(request, sampling, new_id("probe")):
+                final = output
+        except Exception as error:
+            raise EngineError(f"vLLM could not generate: {error}") from error
+        if final is None:
+            raise EngineError("vLLM generated nothing")
+        answer = final.outputs[0]
+        tokens = [
+            Token(id=id, logprob=float(at[id].logprob))
+            for id, at in zip(answer.token_ids, answer.logprobs or [], strict=True)
+        ]
+        if not tokens or not all(math.isfinite(token.logprob) for token in tokens):
+            raise EngineError("vLLM generated no token with a finite log-probability")
+        return tokens
+
+    def _token_ids(self, prompt: list[Message] | list[int]) -> list[int]:
+        if all(isinstance(part, int) for part in prompt):
+            return [int(part) for part in prompt]  # type: ignore[arg-type]  # checked on the line above
+        turns = [{"role": turn.role, "content": turn.content} for turn in prompt]  # type: ignore[union-attr]
+        tokenizer = self._llm.renderer.tokenizer
+        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return list(tokenizer.encode(text, add_special_tokens=False))
+
+    def metrics(self) -> Iterable[Metric]:
+        """See `Engine.metrics`."""
+        return self._registry.collect()
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        if not self._closed:
+            self._closed = True
+            with suppress(Exception):  # its processes may be gone already
+                await asyncio.to_thread(self._llm.shutdown, 5.0)
+
+
+def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
+    argv = [
+        *("--model", str(path), "--served-model-name", version, "--dtype", settings.dtype),
+        *("--max-model-len", str(settings.max_model_len), "--max-num-seqs", str(settings.max_num_seqs)),
+        *("--load-format", "safetensors", "--generation-config", "vllm"),
+        *("--override-generation-config", json.dumps({"max_new_tokens": settings.max_tokens})),
+        *("--gpu-memory-utilization", str(settings.gpu_memory_utilization), "--disable-fastapi-docs"),
+    ]
+    if settings.enforce_eager:
+        argv.append("--enforce-eager")
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = f"{settings.kv_cache_gib:g}"
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
+    validate_parsed_serve_args(args)
+    return args
+
+
+def _build(args: Namespace, registry: CollectorRegistry) -> WatchedLLM:
+    """Start the engine's processes; blocks until they answer, so it runs in a thread."""
+    engine_args = AsyncEngineArgs.from_cli_args(args)
+    engine_args.worker_extension_cls = "serve.engines.worker_extension.PolicyReload"
+    config = engine_args.create_engine_config(UsageContext.OPENAI_API_SERVER)
+    return WatchedLLM.from_vllm_config(
+        config,
+        usage_context=UsageContext.OPENAI_API_SERVER,
+        stat_loggers=[_stat_logger(registry)],
+    )
+
+
+def _stat_logger(registry: CollectorRegistry) -> type[PrometheusStatLogger]:
+    """Return vLLM's Prometheus logger bound to a registry of our own.
+
+    On the global registry, the second engine of a process would unregister the first one's metrics.
+    """
+    counter, gauge, histogram = (partial(kind, registry=registry) for kind in (Counter, Gauge, Histogram))
+
+    class SlotPerfMetrics(PerfMetricsProm):
+        _counter_cls = staticmethod(counter)
+
+    class SlotStatLogger(PrometheusStatLogger):
+        _counter_cls = staticmethod(counter)
+        _gauge_cls = staticmethod(gauge)
+        _histogram_cls = staticmethod(histogram)
+        _perf_metrics_cls = SlotPerfMetrics
+
+    return SlotStatLogger

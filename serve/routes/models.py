@@ -1,0 +1,21 @@
+"""``GET /v1/models``: the names that a request's ``model`` may have right now."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from serve.auth import require
+from serve.dependencies import Dependencies
+
+
+def make_router(deps: Dependencies) -> APIRouter:
+    """Return the route that lists models."""
+    router = APIRouter(tags=["models"], dependencies=[Depends(require(deps.keys, "client", "operator"))])
+
+    @router.get("/v1/models")
+    def list_models() -> dict[str, Any]:
+        """List aliases and versions that a slot holds."""
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "whetstone"} for name in deps.traffic.names()]
+        return {"object": "list", "data": data}
+
+    return router
