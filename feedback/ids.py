@@ -7,7 +7,7 @@ import re
 
 import uuid_utils
 
-POLICY_VERSION = re.compile(r"^policy-\d{4,}$")
+POLICY_VERSION = re.compile(r"policy-[0-9]{4,}")
 
 
 def new_id(prefix: str) -> str:
@@ -26,4 +26,4 @@ def policy_version(number: int) -> str:
 
 def is_policy_version(name: str) -> bool:
     """Tell whether ``name`` is an immutable policy version rather than an alias."""
-    return bool(POLICY_VERSION.match(name))
+    return bool(POLICY_VERSION.fullmatch(name))
