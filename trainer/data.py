@@ -37,6 +37,16 @@ class Limits:
     prompt_tokens: int = 1024
     completion_tokens: int = 1024
 
+    def within(self, context_tokens: int | None) -> Limits:
+        """Return the limits, made smaller where a prompt and its completion would not fit the model's context."""
+        if context_tokens is None or self.prompt_tokens + self.completion_tokens <= context_tokens:
+            return self
+        completion_tokens = min(self.completion_tokens, context_tokens // 2)
+        return Limits(
+            prompt_tokens=min(self.prompt_tokens, context_tokens - completion_tokens),
+            completion_tokens=completion_tokens,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
@@ -140,7 +150,11 @@ Item = TypeVar("Item", bound=_Identified)
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Return the token ids of a conversation with the generation prompt, exactly as serving renders it."""
     rendered = tokenizer.apply_chat_template(
-        list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
+        list(messages),
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=False,
+        tokenizer_kwargs={"verbose": False},
     )
     return [int(token) for token in rendered]
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -81,16 +82,16 @@ def require_same_tokenizer(
     Raises:
         ConfigError: vocabulary, special tokens or chat template differ; says which.
     """
-    differences = [
-        name
-        for name, value in {
-            "vocabulary": lambda t: t.get_vocab(),
-            "EOS": lambda t: t.eos_token_id,
-            "padding": lambda t: t.pad_token_id,
-            "chat template": lambda t: t.chat_template,
-        }.items()
-        if value(first) != value(second)
+    sides = [
+        {
+            "vocabulary": tokenizer.get_vocab(),
+            "EOS": tokenizer.eos_token_id,
+            "padding": tokenizer.pad_token_id,
+            "chat template": tokenizer.chat_template,
+        }
+        for tokenizer in (first, second)
     ]
+    differences = [name for name in sides[0] if sides[0][name] != sides[1][name]]
     if differences:
         raise ConfigError(f"{what} do not share a tokenizer: {', '.join(differences)} differ; retrain one of them")
 
@@ -109,14 +110,7 @@ def load_policy(
     Raises:
         ArtifactMissing: nothing loadable there.
     """
-    try:
-        config = AutoConfig.from_pretrained(str(path))
-        _set_dropout(config, dropout)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(path), config=config, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise ArtifactMissing(f"{path}: no loadable policy: {_first_line(error)}") from error
+    model = _load(AutoModelForCausalLM, path, dtype, dropout)
     _add_residual_dropout(model, dropout)
     return cast(PreTrainedModel, model.to(device).eval())
 
@@ -137,6 +131,12 @@ def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dire
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: str | Path) -> None:
     """Write tokenizer.json and tokenizer_config.json, the chat template inside the latter."""
     tokenizer.save_pretrained(str(directory), save_jinja_files=False)
+
+
+def context_tokens(model: PreTrainedModel) -> int | None:
+    """Return the longest sequence that the model was made for, if its configuration says so."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return None if limit is None else int(limit)
 
 
 def position_ids(attention_mask_BT: Tensor) -> Tensor:
@@ -178,12 +178,17 @@ class ScalarModel(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.register_buffer("bias", torch.zeros((), dtype=torch.float32))
 
+    @property
+    def context_tokens(self) -> int | None:
+        """Longest sequence that the trunk was made for, if it says so."""
+        return context_tokens(self.trunk)
+
     @classmethod
     def from_policy(
         cls, path: str | Path, dtype: torch.dtype = torch.float32, *, device: str | torch.device = "cpu"
     ) -> ScalarModel:
         """Return a scalar model on the trunk of the policy at ``path``, in evaluation mode, dropout off."""
-        return cls(_load_trunk(path, dtype)).to(device).eval()
+        return cls(_load(AutoModel, path, dtype)).to(device).eval()
 
     @classmethod
     def load(
@@ -198,7 +203,7 @@ class ScalarModel(nn.Module):
         head_file = Path(directory) / _HEAD_FILE
         if not head_file.is_file():
             raise ArtifactMissing(f"{directory}: no {_HEAD_FILE}; this is not a reward or value model")
-        model = cls(_load_trunk(directory, dtype))
+        model = cls(_load(AutoModel, directory, dtype))
         tensors = load_file(head_file)
         try:
             model.head.load_state_dict({"weight": tensors["weight"], "bias": tensors["head_bias"]})
@@ -207,13 +212,15 @@ class ScalarModel(nn.Module):
             raise ArtifactCorrupt(f"{head_file}: does not fit the trunk: {_first_line(error)}") from error
         return model.to(device).eval()
 
-    def save(self, directory: str | Path) -> None:
-        """Write the trunk in Hugging Face layout and the head beside it; safetensors only."""
+    def save(self, directory: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+        """Write the trunk in Hugging Face layout, the head and the tokenizer beside it; safetensors only."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.trunk.save_pretrained(directory)
         head = {"weight": self.head.weight, "head_bias": self.head.bias, "bias": self.bias}
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.items()}, directory / _HEAD_FILE)
+        if tokenizer is not None:
+            save_tokenizer(tokenizer, directory)
         write_manifest(directory)
 
     def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
@@ -241,16 +248,26 @@ class ScalarModel(nn.Module):
             return F.linear(hidden.float(), self.head.weight.float(), self.head.bias.float()).squeeze(-1) - self.bias
 
 
-def _load_trunk(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
+def _load(kind: Any, path: str | Path, dtype: torch.dtype, dropout: float = 0.0) -> PreTrainedModel:
+    """Load weights, refusing files that lack some: transformers would fill them with random numbers."""
     try:
         config = AutoConfig.from_pretrained(str(path))
-        _set_dropout(config, 0.0)
-        trunk = AutoModel.from_pretrained(
-            str(path), config=config, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
+        _set_dropout(config, dropout)
+        model, found = kind.from_pretrained(
+            str(path),
+            config=config,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
-        raise ArtifactMissing(f"{path}: no loadable transformer: {_first_line(error)}") from error
-    return cast(PreTrainedModel, trunk)
+        raise ArtifactMissing(f"{path}: no loadable model: {_first_line(error)}") from error
+    except (SafetensorError, RuntimeError) as error:
+        raise ArtifactCorrupt(f"{path}: weights cannot be read: {_first_line(error)}") from error
+    if absent := sorted(found["missing_keys"]) or sorted(map(str, found["mismatched_keys"])):
+        raise ArtifactCorrupt(f"{path}: {len(absent)} weights are missing or misshapen, the first is {absent[0]}")
+    return cast(PreTrainedModel, model)
 
 
 def _set_dropout(config: Any, dropout: float) -> None:

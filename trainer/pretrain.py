@@ -69,7 +69,7 @@ def mean_loss(model: PreTrainedModel, blocks_NT: Tensor, batch_size: int) -> flo
     """Return the mean loss over all predicted tokens of packed blocks, in nats per token."""
     total = 0.0
     device = model.device
-    for blocks_BT in blocks_NT.split(batch_size):
+    for blocks_BT in torch.split(blocks_NT, batch_size):
         total += float(block_loss(model, blocks_BT.to(device))) * len(blocks_BT)
     return total / len(blocks_NT)
 

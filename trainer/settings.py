@@ -52,7 +52,7 @@ class TrainingSettings(StageSettings):
 
 
 class LimitSettings(BaseModel):
-    """Length limits of prompts and completions."""
+    """Length limits of prompts and completions; both shrink where they do not fit the model's context together."""
 
     max_prompt_tokens: int = Field(1024, gt=0)
     """Longer prompts are dropped and counted (paper: 1k)."""

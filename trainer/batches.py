@@ -1,0 +1,99 @@
+"""Sequences as padded rectangles, and the order in which a stage goes through its examples.
+
+Knows token ids, masks, seeds and cursors; does not know what the sequences are.
+
+Dimension letters: B batch, T tokens of the longest sequence. Masks are 1 at real tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Right-padded sequences.
+
+    Attributes:
+        input_ids_BT: (B, T) int64.
+        attention_mask_BT: (B, T) int64, 1 at real tokens.
+        target_mask_BT: (B, T) int64, 1 at completion tokens, EOS included: what supervised fine-tuning learns.
+    """
+
+    input_ids_BT: Tensor
+    attention_mask_BT: Tensor
+    target_mask_BT: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same batch on another device."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
+
+def pad(
+    sequences: Sequence[Sequence[int]], pad_id: int, prompt_tokens: Sequence[int] | None = None, *, left: bool = False
+) -> Batch:
+    """Return sequences as one rectangle.
+
+    Args:
+        sequences: token ids; none may be empty.
+        pad_id: fills short rows.
+        prompt_tokens: how many tokens at each row's start are prompt, hence no target; none by default.
+        left: put the padding before the sequence.
+
+    Raises:
+        ValueError: there is no sequence, or an empty one.
+    """
+    if not sequences or not all(sequences):
+        raise ValueError("every sequence of a batch needs at least one token")
+    width = max(map(len, sequences))
+    ids, real, targets = [], [], []
+    for row, sequence in enumerate(sequences):
+        gap, prompt = width - len(sequence), prompt_tokens[row] if prompt_tokens else 0
+        before, after = (gap, 0) if left else (0, gap)
+        ids.append([pad_id] * before + list(sequence) + [pad_id] * after)
+        real.append([0] * before + [1] * len(sequence) + [0] * after)
+        targets.append([0] * (before + prompt) + [1] * (len(sequence) - prompt) + [0] * after)
+    return Batch(torch.tensor(ids), torch.tensor(real), torch.tensor(targets))
+
+
+def by_tokens(lengths: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
+    """Yield groups of row numbers, similar lengths together, each at most ``most_tokens`` padding included.
+
+    A single row that is longer comes alone.
+    """
+    group: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if group and lengths[group[0]] * (len(group) + 1) > most_tokens:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+class EpochOrder:
+    """Row numbers batch by batch, each once an epoch, in an order drawn from (seed, epoch).
+
+    The last batch of an epoch is as small as it must be; nothing is dropped. The cursor is the number of batches.
+    """
+
+    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+        """Stand before the first batch of ``rows`` rows."""
+        self.rows, self.batch_size, self.seed = rows, batch_size, seed
+        self.cursor = 0
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in one epoch."""
+        return -(-self.rows // self.batch_size)
+
+    def next(self) -> list[int]:
+        """Return the next batch's row numbers and move on."""
+        epoch, batch = divmod(self.cursor, self.batches_per_epoch)
+        self.cursor += 1
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(self.rows, generator=generator).tolist()
+        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
