@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from feedback import comparisons, log
@@ -55,14 +55,20 @@ def make_app(settings: WorkerSettings) -> Celery:
         wake()
         return done
 
+    def run_archive() -> dict[str, int]:
+        return archive(ledger, settings)
+
+    def run_sample() -> int:
+        return sample(ledger, settings)
+
     tasks: dict[str, Callable[[], Any]] = {
         "curate": run_curate,
         "sweep": run_sweep,
-        "archive": lambda: archive(ledger, settings),
-        "sample": lambda: sample(ledger, settings),
+        "archive": run_archive,
+        "sample": run_sample,
     }
     for name, function in tasks.items():
-        app.task(name=name)(function)
+        app.task(name=name, shared=False)(function)
     return app
 
 
@@ -71,7 +77,7 @@ def options(settings: WorkerSettings) -> dict[str, Any]:
     return {
         "beat_schedule": timetable(settings),
         "timezone": "UTC",
-        "task_queues": [Queue(name) for name in QUEUES],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_default_queue": UPKEEP,
         "task_routes": {name: {"queue": queue} for name, queue in QUEUE_OF.items()},
         "task_create_missing_queues": False,
