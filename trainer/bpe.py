@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from feedback.errors import DataError
-from trainer.models import PLAIN_CHAT_TEMPLATE
+from trainer.tokens import PLAIN_CHAT_TEMPLATE
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 

@@ -1,142 +1,31 @@
 """Preferences, demonstrations and prompts as token ids, read from files and checked row by row.
 
 Knows the schema of each kind of file, chat templates and length limits; does not know models, batches or losses.
-Text for the pretraining mix is in `trainer.text`, file formats in `trainer.rows`; both are re-exported here.
+What a row becomes is in `trainer.examples`, file formats in `trainer.rows`, text for the pretraining mix in
+`trainer.text`; the names that stages need are re-exported here.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
 from feedback.errors import DataError, InvalidRow
+from trainer.examples import Counts, Demonstration, Limits, Message, PreferenceGroup, Prompt
+from trainer.fields import id_of, messages_of, optional_of, source_of, split_of
 from trainer.preferences import completion_of, judged_pairs, responses_of
 from trainer.rows import BadRows, Row, Unusable, parse_rows, read_rows
 from trainer.text import TextBlocks, read_text_blocks
 
 __all__ = [
-    "BadRows", "Demonstration", "InvalidRow", "Limits", "PreferenceGroup", "Prompt", "TextBlocks",
-    "encode_completion", "held_out", "read_demonstrations", "read_preferences", "read_prompts", "read_rows",
-    "read_text_blocks", "render",
+    "BadRows", "Counts", "Demonstration", "InvalidRow", "Limits", "Message", "PreferenceGroup", "Prompt",
+    "TextBlocks", "encode_completion", "held_out", "read_demonstrations", "read_preferences", "read_prompts",
+    "read_rows", "read_text_blocks", "render",
 ]  # fmt: skip
-
-Message = dict[str, str]
-_ROLES = ("system", "user", "assistant")
-_SPLITS = ("train", "valid", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Length limits, in tokens; 1k and 1k are the paper's (appendix C)."""
-
-    prompt_tokens: int = 1024
-    completion_tokens: int = 1024
-
-    def within(self, context_tokens: int | None) -> Limits:
-        """Return the limits, made smaller where a prompt and its completion would not fit the model's context."""
-        if context_tokens is None or self.prompt_tokens + self.completion_tokens <= context_tokens:
-            return self
-        completion_tokens = min(self.completion_tokens, context_tokens // 2)
-        return Limits(
-            prompt_tokens=min(self.prompt_tokens, context_tokens - completion_tokens),
-            completion_tokens=completion_tokens,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """A conversation that waits for the assistant.
-
-    Attributes:
-        id: unique within what was read.
-        messages: role and content of each turn.
-        prompt_ids: the rendered conversation, generation prompt included.
-        split: "train", "valid", "test" or None when the file does not say.
-        customer: who asked, if known.
-        use_case: kind of task, if known.
-    """
-
-    id: str
-    messages: list[Message]
-    prompt_ids: list[int]
-    split: str | None = None
-    customer: str | None = None
-    use_case: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demonstration:
-    """A prompt and the completion that a labeler wrote.
-
-    Attributes:
-        completion_ids: tokens of the answer, EOS last unless it was cut at the limit.
-        finished: whether EOS is there.
-    """
-
-    id: str
-    messages: list[Message]
-    prompt_ids: list[int]
-    completion_ids: list[int]
-    finished: bool
-    split: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreferenceGroup:
-    """K completions of one prompt and what labelers said about them: one batch element of the reward model.
-
-    Attributes:
-        completions: token ids of each completion; EOS last where it is finished.
-        finished: False where a completion was cut at a length limit, so that it has no EOS.
-        pairs: (chosen, rejected) positions in ``completions``; one entry for each judgement that was no tie.
-        ties: judgements that were ties, dropped.
-        source: the set it came from (directory or file name).
-    """
-
-    id: str
-    messages: list[Message]
-    prompt_ids: list[int]
-    completions: list[list[int]]
-    finished: list[bool]
-    pairs: list[tuple[int, int]]
-    ties: int = 0
-    split: str | None = None
-    labeler_group: str | None = None
-    customer: str | None = None
-    source: str = ""
-
-    @property
-    def K(self) -> int:
-        """Number of completions."""
-        return len(self.completions)
-
-
-@dataclass
-class Counts:
-    """What reading left out or changed, for the stage's metrics."""
-
-    rows: int = 0
-    long_prompts: int = 0
-    cut_completions: int = 0
-    empty_completions: int = 0
-    bad: BadRows = field(default_factory=BadRows)
-
-    def as_metrics(self) -> dict[str, Any]:
-        """Return the counts as plain values."""
-        return {
-            "rows": self.rows,
-            "long_prompts_dropped": self.long_prompts,
-            "completions_cut": self.cut_completions,
-            "empty_completions": self.empty_completions,
-            "bad_rows": self.bad.count,
-            "bad_row_reasons": dict(self.bad.reasons),
-            "bad_row_examples": self.bad.examples,
-        }
 
 
 class _Identified(Protocol):
@@ -201,9 +90,9 @@ def read_preferences(
         if _too_long(prompt_ids, limits, counts):
             return None
         return PreferenceGroup(
-            id=_id(row), messages=messages, prompt_ids=prompt_ids, completions=completions, finished=finished,
-            pairs=pairs, ties=ties, split=_split(row), labeler_group=_optional(row, "labeler_group"),
-            customer=_optional(row, "customer"), source=_source(row.path),
+            id=id_of(row), messages=messages, prompt_ids=prompt_ids, completions=completions, finished=finished,
+            pairs=pairs, ties=ties, split=split_of(row), labeler_group=optional_of(row, "labeler_group"),
+            customer=optional_of(row, "customer"), source=source_of(row.path),
         )  # fmt: skip
 
     return _read(paths, parse, counts, "preferences")
@@ -224,8 +113,8 @@ def read_demonstrations(
             return None
         ids, finished = _completion(tokenizer, text, True, limits, counts)
         return Demonstration(
-            id=_id(row), messages=messages, prompt_ids=prompt_ids, completion_ids=ids, finished=finished,
-            split=_split(row),
+            id=id_of(row), messages=messages, prompt_ids=prompt_ids, completion_ids=ids, finished=finished,
+            split=split_of(row),
         )  # fmt: skip
 
     return _read(paths, parse, counts, "demonstrations")
@@ -242,23 +131,21 @@ def read_prompts(
         if _too_long(prompt_ids, limits, counts):
             return None
         return Prompt(
-            id=_id(row), messages=messages, prompt_ids=prompt_ids, split=_split(row),
-            customer=_optional(row, "customer"), use_case=_optional(row, "use_case"),
+            id=id_of(row), messages=messages, prompt_ids=prompt_ids, split=split_of(row),
+            customer=optional_of(row, "customer"), use_case=optional_of(row, "use_case"),
         )  # fmt: skip
 
     return _read(paths, parse, counts, "prompts")
 
 
-def _read(
-    paths: Sequence[str | Path], parse: Callable[[Row], Item | None], counts: Counts, what: str
-) -> list[Item]:
+def _read(paths: Sequence[str | Path], parse: Callable[[Row], Item | None], counts: Counts, what: str) -> list[Item]:
     """Parse every row of every file; refuse an id that was seen before, whichever file it was in."""
     items: list[Item] = []
     seen: set[str] = set()
 
     def parse_once(row: Row) -> None:
         counts.rows += 1
-        identity = _id(row)
+        identity = id_of(row)
         if identity in seen:
             raise Unusable(f"duplicate id: {identity!r}")
         item = parse(row)
@@ -276,32 +163,11 @@ def _read(
 
 
 def _prompt(row: Row, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Message], list[int]]:
-    messages = _messages(row.fields)
+    messages = messages_of(row.fields)
     try:
         return messages, render(tokenizer, messages)
     except Exception as error:  # a chat template may raise anything, such as on roles that do not alternate
         raise Unusable(f"the chat template refuses the messages: {error}") from error
-
-
-def _messages(fields: dict[str, Any]) -> list[Message]:
-    if fields.get("messages") is None:
-        text = fields.get("prompt", fields.get("instruction"))
-        if not isinstance(text, str) or not text.strip():
-            raise Unusable("no prompt: expected `messages`, or a non-empty string `prompt` or `instruction`")
-        return [{"role": "user", "content": text}]
-    messages = fields["messages"]
-    if not isinstance(messages, list) or not messages:
-        raise Unusable("`messages` must be a non-empty list")
-    return [_message(message) for message in messages]
-
-
-def _message(message: Any) -> Message:
-    if not isinstance(message, dict) or message.get("role") not in _ROLES:
-        raise Unusable(f"a message must be an object whose `role` is one of {', '.join(_ROLES)}")
-    content = message.get("content")
-    if not isinstance(content, str) or not content.strip():
-        raise Unusable("a message's `content` must be a non-empty string")
-    return {"role": message["role"], "content": content}
 
 
 def _completion(
@@ -319,31 +185,3 @@ def _completion(
 def _too_long(prompt_ids: list[int], limits: Limits, counts: Counts) -> bool:
     counts.long_prompts += (too_long := len(prompt_ids) > limits.prompt_tokens)
     return too_long
-
-
-def _id(row: Row) -> str:
-    identity = row.fields.get("id")
-    if identity is None:
-        return f"{row.path.name}:{row.line}"
-    if isinstance(identity, bool) or not isinstance(identity, str | int) or identity == "":
-        raise Unusable(f"`id` must be a non-empty string: got {type(identity).__name__}")
-    return str(identity)
-
-
-def _split(row: Row) -> str | None:
-    split = _optional(row, "split")
-    if split is not None and split not in _SPLITS:
-        raise Unusable(f"`split` must be one of {', '.join(_SPLITS)}: got {split!r}")
-    return split
-
-
-def _optional(row: Row, key: str) -> str | None:
-    value = row.fields.get(key)
-    if value is not None and not isinstance(value, str):
-        raise Unusable(f"`{key}` must be a string: got {type(value).__name__}")
-    return value
-
-
-def _source(path: Path) -> str:
-    stem = path.name.split(".")[0]
-    return path.resolve().parent.name if stem in ("comparisons", "preferences") else stem

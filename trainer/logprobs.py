@@ -142,7 +142,9 @@ def _chunked(
     else:
         parts = [
             cast("tuple[Tensor, Tensor]", checkpoint(statistics, hidden_CD, targets_C, use_reentrant=False))
-            for hidden_CD, targets_C in zip(torch.split(hidden_ND, per_chunk), torch.split(targets_N, per_chunk), strict=True)
+            for hidden_CD, targets_C in zip(
+                torch.split(hidden_ND, per_chunk), torch.split(targets_N, per_chunk), strict=True
+            )
         ]
     logprobs_N, entropy_N = (torch.cat(column) for column in zip(*parts, strict=True))
     return logprobs_N.view_as(targets_BT), entropy_N.view_as(targets_BT)

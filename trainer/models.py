@@ -1,6 +1,7 @@
-"""Policies, scalar models (reward and value) and tokenizers: loading, saving, and what they return.
+"""Policies and scalar models (reward and value): loading, saving, and what they return.
 
 Knows transformers' directory layout, dropout, positions and heads; does not know losses, data or optimizers.
+Tokenizers are in `trainer.tokens`, re-exported here.
 
 Dimension letters: B batch, T tokens, D width of the residual stream. Masks are 1 at real tokens.
 """
@@ -8,7 +9,6 @@ Dimension letters: B batch, T tokens, D width of the residual stream. Masks are 
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,78 +22,24 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from feedback.artifacts import write_manifest
 from feedback.errors import ArtifactCorrupt, ArtifactMissing, ConfigError
+from trainer.tokens import first_line, load_tokenizer, require_same_tokenizer, save_tokenizer
 
-PLAIN_CHAT_TEMPLATE = (
-    "{{ bos_token or '' }}{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n"
-    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-"""Template given to a tokenizer that has none; saved with the policy, so that serving renders the same."""
+__all__ = [
+    "ScalarModel", "context_tokens", "last_positions", "load_policy", "load_tokenizer", "position_ids",
+    "require_same_tokenizer", "save_policy", "save_tokenizer",
+]  # fmt: skip
 
 _DROPOUT_KEYS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "dropout", "hidden_dropout")
 _RESIDUAL_BRANCH_ENDS = ("o_proj", "down_proj")
 _HEAD_FILE = "scalar_head.safetensors"
 
 transformers.utils.logging.disable_progress_bar()
-
-
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
-    """Return a tokenizer with distinct padding and EOS tokens and a chat template.
-
-    A tokenizer without padding gets its unknown token for it (never produced by a byte-level or byte-fallback
-    tokenizer), with a warning that says so; embeddings are never resized.
-
-    Raises:
-        ArtifactMissing: there is no tokenizer at ``path``.
-        ConfigError: no EOS, padding equal to EOS, or no token that could serve as padding.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path))
-    except (OSError, ValueError) as error:
-        raise ArtifactMissing(f"{path}: no loadable tokenizer: {_first_line(error)}") from error
-    if tokenizer.eos_token_id is None:
-        raise ConfigError(f"{path}: the tokenizer has no EOS token, so that no completion could ever end")
-    if tokenizer.pad_token_id is None:
-        if tokenizer.unk_token_id in (None, tokenizer.eos_token_id):
-            raise ConfigError(f"{path}: the tokenizer has neither a padding token nor an unknown token to use for it")
-        tokenizer.pad_token = tokenizer.unk_token
-        warnings.warn(f"{path}: no padding token; padding with {tokenizer.unk_token!r}", stacklevel=2)
-    if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise ConfigError(
-            f"{path}: padding and EOS are the same token ({tokenizer.eos_token!r}, id {tokenizer.eos_token_id}); "
-            "masks would hide the end of every completion: give the tokenizer a padding token of its own"
-        )
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
-    return cast(PreTrainedTokenizerBase, tokenizer)
-
-
-def require_same_tokenizer(
-    first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase, what: str = "policy and reward model"
-) -> None:
-    """Refuse two models whose token ids or chat templates differ.
-
-    Raises:
-        ConfigError: vocabulary, special tokens or chat template differ; says which.
-    """
-    sides = [
-        {
-            "vocabulary": tokenizer.get_vocab(),
-            "EOS": tokenizer.eos_token_id,
-            "padding": tokenizer.pad_token_id,
-            "chat template": tokenizer.chat_template,
-        }
-        for tokenizer in (first, second)
-    ]
-    differences = [name for name in sides[0] if sides[0][name] != sides[1][name]]
-    if differences:
-        raise ConfigError(f"{what} do not share a tokenizer: {', '.join(differences)} differ; retrain one of them")
 
 
 def load_policy(
@@ -126,11 +72,6 @@ def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dire
     model.save_pretrained(directory)
     save_tokenizer(tokenizer, directory)
     write_manifest(directory)
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: str | Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json, the chat template inside the latter."""
-    tokenizer.save_pretrained(str(directory), save_jinja_files=False)
 
 
 def context_tokens(model: PreTrainedModel) -> int | None:
@@ -209,7 +150,7 @@ class ScalarModel(nn.Module):
             model.head.load_state_dict({"weight": tensors["weight"], "bias": tensors["head_bias"]})
             model.bias.copy_(tensors["bias"])
         except (KeyError, RuntimeError) as error:
-            raise ArtifactCorrupt(f"{head_file}: does not fit the trunk: {_first_line(error)}") from error
+            raise ArtifactCorrupt(f"{head_file}: does not fit the trunk: {first_line(error)}") from error
         return model.to(device).eval()
 
     def save(self, directory: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
@@ -262,9 +203,9 @@ def _load(kind: Any, path: str | Path, dtype: torch.dtype, dropout: float = 0.0)
             output_loading_info=True,
         )
     except (OSError, ValueError) as error:
-        raise ArtifactMissing(f"{path}: no loadable model: {_first_line(error)}") from error
+        raise ArtifactMissing(f"{path}: no loadable model: {first_line(error)}") from error
     except (SafetensorError, RuntimeError) as error:
-        raise ArtifactCorrupt(f"{path}: weights cannot be read: {_first_line(error)}") from error
+        raise ArtifactCorrupt(f"{path}: weights cannot be read: {first_line(error)}") from error
     if absent := sorted(found["missing_keys"]) or sorted(map(str, found["mismatched_keys"])):
         raise ArtifactCorrupt(f"{path}: {len(absent)} weights are missing or misshapen, the first is {absent[0]}")
     return cast(PreTrainedModel, model)
@@ -290,7 +231,3 @@ def _add_residual_dropout(model: nn.Module, dropout: float) -> None:
         raise ConfigError(f"{type(model).__name__} has no known residual branches; set --dropout 0")
     for module in ends:
         module.register_forward_hook(drop)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

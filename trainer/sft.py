@@ -203,4 +203,3 @@ def _gradient(
         text = read_text_blocks(settings.text, tokenizer, settings.text_block_tokens, seed=settings.seed, bad=bad)
     order = EpochOrder(len(train), settings.batch_size - text_rows, settings.seed)
     return _Gradient(policy, int(tokenizer.pad_token_id), train, order, text, text_rows, settings)
-
