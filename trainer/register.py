@@ -1,4 +1,4 @@
-"""``python -m trainer register``: puts a pretrained model into the registry, as the policy from which everything starts.
+"""``python -m trainer register``: puts a pretrained model into the registry; everything starts from it.
 
 Works on any causal language model directory that transformers loads and whose tokenizer has a chat template.
 """
@@ -40,5 +40,5 @@ def probe_model(directory: Path) -> list[dict[str, object]]:
         rows = [{"id": str(n), "prompt": text} for n, text in enumerate(DEFAULT_PROMPTS)]
         prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
         given = {"policy": directory, "prompts": [prompts], "output": output, "greedy": True, "logprobs": True}
-        generate(resolve("generate", GenerateSettings, "paper", {**given, "max_tokens": 16, "threads": 1}))
+        generate(resolve("generate", GenerateSettings, "paper", {**given, "max_completion_tokens": 16, "threads": 1}))
         return report.probe_of(output)

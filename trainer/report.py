@@ -20,7 +20,7 @@ from feedback.records import EvaluationReport, Kind, Policy, RewardModel, utc_no
 PROBE = "probe.json"
 """Greedy answers with log-probabilities, stored with a policy; serving checks them before it swaps."""
 PROBE_PROMPTS = 4
-PROBE_OPTIONS = ("--greedy", "--logprobs", "--max-tokens", "16")
+PROBE_OPTIONS = ("--greedy", "--logprobs", "--max-completion-tokens", "16")
 """Options of ``generate`` that make a probe."""
 _SERVED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "settings.json")
 
