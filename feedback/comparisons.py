@@ -151,6 +151,12 @@ def bury(ledger: Ledger, id: str, reason: str) -> None:
         move.execute()
 
 
+def dead_count(ledger: Ledger) -> int:
+    """Return how many comparisons lie among the dead letters."""
+    with ledger.reach() as client:
+        return int(client.xlen(keys.DEAD))
+
+
 def being_sampled(ledger: Ledger) -> int:
     """Return how many comparisons still wait for completions."""
     with ledger.reach() as client:

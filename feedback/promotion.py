@@ -12,7 +12,7 @@ import msgspec
 from feedback import keys, policies
 from feedback.client import Ledger, encode
 from feedback.errors import Conflict, NotFound
-from feedback.records import AuditEntry, Decision, EvaluationReport, SwapEvent, utc_now
+from feedback.records import AuditEntry, Decision, EvaluationReport, Policy, SwapEvent, utc_now
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,18 @@ def judge(report: EvaluationReport | None, thresholds: Thresholds) -> Decision:
             for held, name, value, op, bar in results
         ],
     )
+
+
+def gate(policy: Policy, report: EvaluationReport | None, thresholds: Thresholds) -> Decision:
+    """Return the gate's decision on a policy.
+
+    A supervised policy with a report needs no win rate: it is the reference that later ones are compared with.
+    """
+    decision = judge(report, thresholds)
+    if policy.kind != "sft" or report is None:
+        return decision
+    kept = [reason for reason in decision.reasons if not reason.split()[1].startswith("win_rate")]
+    return Decision(promote=not any(reason.startswith("FAIL") for reason in kept), reasons=kept)
 
 
 def _holds(value: object, op: str, bar: float) -> bool:

@@ -11,17 +11,16 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from fastapi import APIRouter, Depends, Query
 
-from feedback import comparisons, demonstrations, interactions, labels, leases, lineage, policies, promotion, prompts
+from feedback import lineage, policies, promotion
 from feedback import rounds as training_rounds
-from feedback.client import Ledger
-from feedback.promotion import Thresholds
-from feedback.records import ApiKey, Decision, EvaluationReport, Policy, Record
+from feedback.overview import overview
+from feedback.promotion import Thresholds, gate
+from feedback.records import ApiKey, EvaluationReport, Policy, Record
 from serve.auth import require
 from serve.dependencies import Dependencies
 from serve.errors import InvalidRequest, Refused
 from serve.schemas import PolicyPath, PromoteIn, RollbackIn, RoundIn, body, described
 
-QUEUES = ("training", "agreement", "evaluation", demonstrations.QUEUE)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 R = TypeVar("R", bound=Record)
 
@@ -109,38 +108,6 @@ def _add_readers(router: APIRouter, deps: Dependencies, operator: Any, threshold
     def list_audit(limit: Limit = 100) -> list[dict[str, Any]]:
         """Return the latest entries of the audit, newest first."""
         return latest(promotion.audit(deps.ledger), limit)
-
-
-def gate(policy: Policy, report: EvaluationReport | None, thresholds: Thresholds) -> Decision:
-    """Return the gate's decision on a policy.
-
-    A supervised policy with a report needs no win rate: it is the reference that later ones are compared with.
-    """
-    decision = promotion.judge(report, thresholds)
-    if policy.kind != "sft" or report is None:
-        return decision
-    kept = [reason for reason in decision.reasons if not reason.split()[1].startswith("win_rate")]
-    return Decision(promote=not any(reason.startswith("FAIL") for reason in kept), reasons=kept)
-
-
-def overview(ledger: Ledger) -> dict[str, Any]:
-    """Return what the ledger says of the whole loop."""
-    found = training_rounds.list_rounds(ledger)
-    return {
-        "aliases": policies.aliases(ledger),
-        "queues": {
-            **{name: leases.waiting(ledger, name) for name in QUEUES},
-            "being_sampled": comparisons.being_sampled(ledger),
-        },
-        "counts": {
-            "interactions": interactions.count(ledger),
-            "prompts": prompts.count(ledger),
-            "labels": labels.count(ledger),
-            "demonstrations": demonstrations.count(ledger),
-        },
-        "round": msgspec.to_builtins(found[-1]) if found else None,
-        "round_requested": training_rounds.requested(ledger),
-    }
 
 
 def shown(

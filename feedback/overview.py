@@ -1,0 +1,55 @@
+"""The whole loop at a glance: what is live, what waits, how much there is. Reads only."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from feedback import (
+    collection,
+    comparisons,
+    demonstrations,
+    interactions,
+    keys,
+    labels,
+    leases,
+    policies,
+    prompts,
+    rounds,
+)
+from feedback.client import Ledger
+
+QUEUES = ("training", "agreement", "evaluation", demonstrations.QUEUE)
+
+
+def overview(ledger: Ledger) -> dict[str, Any]:
+    """Return what the ledger says of the whole loop, as plain values."""
+    found = rounds.list_rounds(ledger)
+    return {
+        "aliases": policies.aliases(ledger),
+        "queues": {
+            **{name: leases.waiting(ledger, name) for name in QUEUES},
+            "being_sampled": comparisons.being_sampled(ledger),
+        },
+        "counts": {
+            "interactions": interactions.count(ledger),
+            "prompts": prompts.count(ledger),
+            "labels": labels.count(ledger),
+            "demonstrations": demonstrations.count(ledger),
+        },
+        "dead_letters": comparisons.dead_count(ledger),
+        "collect": collection.collected(ledger),
+        "round": msgspec.to_builtins(found[-1]) if found else None,
+        "round_requested": rounds.requested(ledger),
+    }
+
+
+def replicas(ledger: Ledger) -> dict[str, Any]:
+    """Return what each serving replica said of itself in its last heartbeat; those that are silent are absent."""
+    with ledger.reach() as client:
+        names = sorted(client.scan_iter(match=keys.replica("*"), count=1000))
+        texts = client.mget(names) if names else []
+    prefix = keys.replica("")
+    return {
+        name.removeprefix(prefix): json.loads(text) for name, text in zip(names, texts, strict=True) if text is not None
+    }
