@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -12,6 +13,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from trainer.models import ScalarModel
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}\n{% endfor %}"
@@ -80,3 +83,29 @@ def tiny_policy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_thread() -> None:
     """Tests share their cores with others, and bit-equality is promised for a fixed number of threads."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_reward_dir(tiny_policy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model with a random head on the tiny policy's trunk."""
+    directory = tmp_path_factory.mktemp("reward")
+    torch.manual_seed(1)
+    ScalarModel.from_policy(tiny_policy_dir).save(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def prompt_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty prompts of unequal length."""
+    path = tmp_path_factory.mktemp("prompts") / "prompts.jsonl"
+    rows = [{"id": f"p{n}", "prompt": "Where does the fox live?" + " Tell me." * (n % 5)} for n in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few hundred short documents for the pretraining term."""
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("\n".join(CORPUS * 20))
+    return path
