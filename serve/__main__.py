@@ -1,65 +1,34 @@
-"""``python -m serve``: one serving process, until SIGTERM or Ctrl-C.
+"""``python -m serve``: starts `serve.server.main`.
 
-Exit status: 0 stopped on request, 1 the ledger or the port cannot be had, 2 a setting is wrong.
+An engine's processes import this module again under another name; there it only makes them end with their parent, so
+that a serving process that is killed leaves none behind.
 """
 
-import socket
+import os
+import signal
 import sys
+import threading
+import time
 
-import uvicorn
-
-from feedback.client import Ledger
-from feedback.errors import ConfigError, LedgerUnavailable
-from feedback.log import setup
-from serve.app import make_app
-from serve.settings import ServeSettings
-from serve.spool import Spool
+LOOK_S = 1.0
+"""Seconds between two looks at whether the parent is still there."""
 
 
-def main() -> int:
-    """Serve until told to stop and return the exit status."""
-    try:
-        settings = ServeSettings.load()
-        listener = _listen(settings.host, settings.port)
-        spool = Spool(settings.spool_root / settings.replica, settings.spool_max_bytes, settings.spool_segment_bytes)
-        ledger = Ledger.connect(settings)
-    except ConfigError as error:
-        print(f"serve: {error}", file=sys.stderr)
-        return 2
-    except (LedgerUnavailable, OSError) as error:
-        print(f"serve: {error}", file=sys.stderr)
-        return 1
-    setup("serve", settings.log_level)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_app(settings, ledger, spool),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(settings.shutdown_deadline_s),
-        )
-    )
-    server.run(sockets=[listener])
-    return 0
+def end_with_parent() -> None:
+    """Start a thread that kills this process once its parent is gone."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address, so that a taken port is known before anything starts.
+if __name__ == "__mp_main__":
+    end_with_parent()
+elif __name__ == "__main__":
+    from serve.server import main
 
-    Raises:
-        OSError: the port is taken or the address is not ours.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise OSError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; is another process there?"
-        ) from error
-    return listener
-
-
-if __name__ == "__main__":
     sys.exit(main())

@@ -6,6 +6,7 @@ The engines start in the background: the process listens at once and says on ``/
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
 import prometheus_client
@@ -81,9 +82,10 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
 
 def _engine_starter(settings: ServeSettings) -> StartEngine:
     async def start(path: Path, version: str) -> Engine:
-        from serve.engines.vllm import VllmEngine  # takes seconds to import, and only a process with slots needs it
-
-        return await VllmEngine.start(settings, path, version)
+        # Importing vLLM takes seconds, and only a process with slots needs it.
+        adapter = await asyncio.to_thread(import_module, "serve.engines.vllm")
+        engine: Engine = await adapter.VllmEngine.start(settings, path, version)
+        return engine
 
     return start
 

@@ -55,6 +55,7 @@ class HotSwap:
         """Stop warming and end all engines at once."""
         if self._warming is not None:
             self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         await asyncio.gather(*(slot.clear() for slot in self._slots))
         self._registry.close()
 

@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -53,7 +54,7 @@ class Spool:
         self._owner = _own(directory)
         self._segments = deque(self._repair(path) for path in sorted(directory.glob("*.spool")))
         self._sequence = int(self._segments[-1].path.stem) if self._segments else 0
-        self._active: BinaryIO | None = None
+        self._active: FileIO | None = None
         self._reading: BinaryIO | None = None
         self._offset = 0
         """Where the next unread frame of the oldest segment begins."""
@@ -87,8 +88,8 @@ class Spool:
         file = self._active
         assert file is not None
         try:
-            file.write(data)
-            file.flush()
+            if file.write(data) != len(data):
+                raise OSError("the disk took only a part")
             os.fsync(file.fileno())
         except OSError:
             file.truncate(segment.size_bytes)
@@ -105,7 +106,7 @@ class Spool:
                 self._active.close()
             self._sequence += 1
             segment = Segment(self.directory / f"{self._sequence:012d}.spool", 0)
-            self._active = segment.path.open("wb", buffering=0)  # type: ignore[assignment]  # a raw file
+            self._active = segment.path.open("wb", buffering=0)
             sync(self.directory)
             self._segments.append(segment)
             return segment

@@ -7,6 +7,7 @@ top. Written against vLLM 0.32; most of what is used is internal there, so the v
 import asyncio
 import json
 import math
+import multiprocessing
 import os
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Iterable
@@ -47,8 +48,11 @@ from vllm.v1.metrics.perf import PerfMetricsProm
 RESET_RETRY_S = 0.02
 """Pause between two attempts to empty the prefix cache while an aborted request still holds blocks."""
 
+SHUTDOWN_S = 15.0
+"""Seconds that an engine's processes get to end by themselves; they need about 3, more on a busy machine."""
 
-class WatchedLLM(AsyncLLM):
+
+class WatchedLLM(AsyncLLM):  # type: ignore[misc]  # vLLM is untyped here
     """AsyncLLM that notes what it says in the `Transcript` of the calling context."""
 
     async def generate(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
@@ -93,7 +97,7 @@ class VllmEngine:
         registry = CollectorRegistry()
         try:
             async with asyncio.timeout(settings.engine_start_s):
-                llm = await asyncio.to_thread(_build, args, registry)
+                llm = await _build_in_thread(args, registry)
                 tasks = await llm.get_supported_tasks()
                 app = build_app(args, tasks, llm.model_config)
                 await init_app_state(llm, app.state, args, tasks)
@@ -180,8 +184,10 @@ class VllmEngine:
         """See `Engine.close`."""
         if not self._closed:
             self._closed = True
+            if self._llm.output_handler is not None:
+                self._llm.output_handler.cancel()  # it would report the end that we ask for as a fault
             with suppress(Exception):  # its processes may be gone already
-                await asyncio.to_thread(self._llm.shutdown, 5.0)
+                await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_S)
 
 
 def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
@@ -196,21 +202,38 @@ def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
         argv.append("--enforce-eager")
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = f"{settings.kv_cache_gib:g}"
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
+    args: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
     validate_parsed_serve_args(args)
     return args
 
 
+async def _build_in_thread(args: Namespace, registry: CollectorRegistry) -> WatchedLLM:
+    """Start the engine's processes without blocking the event loop; when cancelled, leave none behind."""
+    others = set(multiprocessing.active_children())
+    building = asyncio.create_task(asyncio.to_thread(_build, args, registry))
+    try:
+        return await asyncio.shield(building)
+    except asyncio.CancelledError:
+        while not building.done():  # a thread cannot be cancelled, but it fails once its children are gone
+            for child in set(multiprocessing.active_children()) - others:
+                child.kill()
+            await asyncio.sleep(0.1)
+        if building.exception() is None:
+            await asyncio.to_thread(building.result().shutdown, SHUTDOWN_S)
+        raise
+
+
 def _build(args: Namespace, registry: CollectorRegistry) -> WatchedLLM:
-    """Start the engine's processes; blocks until they answer, so it runs in a thread."""
+    """Start the engine's processes; blocks until they answer."""
     engine_args = AsyncEngineArgs.from_cli_args(args)
     engine_args.worker_extension_cls = "serve.engines.worker_extension.PolicyReload"
     config = engine_args.create_engine_config(UsageContext.OPENAI_API_SERVER)
-    return WatchedLLM.from_vllm_config(
+    llm: WatchedLLM = WatchedLLM.from_vllm_config(
         config,
         usage_context=UsageContext.OPENAI_API_SERVER,
         stat_loggers=[_stat_logger(registry)],
     )
+    return llm
 
 
 def _stat_logger(registry: CollectorRegistry) -> type[PrometheusStatLogger]:
@@ -220,10 +243,10 @@ def _stat_logger(registry: CollectorRegistry) -> type[PrometheusStatLogger]:
     """
     counter, gauge, histogram = (partial(kind, registry=registry) for kind in (Counter, Gauge, Histogram))
 
-    class SlotPerfMetrics(PerfMetricsProm):
+    class SlotPerfMetrics(PerfMetricsProm):  # type: ignore[misc]  # vLLM is untyped here
         _counter_cls = staticmethod(counter)
 
-    class SlotStatLogger(PrometheusStatLogger):
+    class SlotStatLogger(PrometheusStatLogger):  # type: ignore[misc]  # vLLM is untyped here
         _counter_cls = staticmethod(counter)
         _gauge_cls = staticmethod(gauge)
         _histogram_cls = staticmethod(histogram)

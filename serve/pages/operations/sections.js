@@ -1,0 +1,157 @@
+// Drawing the sections of the operations page from what the API said. Reads data, holds no state.
+
+import { ago, el } from "/static/shared/dom.js";
+
+const STAGES = ["snapshot", "sft", "reward", "ppo", "evaluate", "register"];
+const SVG = "http://www.w3.org/2000/svg";
+const short = (value, digits = 3) => (typeof value === "number" ? Number(value.toPrecision(digits)).toString() : "–");
+const percent = (value) => (typeof value === "number" ? `${(value * 100).toFixed(1)} %` : "–");
+
+/** Return the three alias cards. `act(kind, policy)` is called by their buttons. */
+export function aliases(status, policies, act) {
+  const notes = { live: "answers now", previous: "kept warm to roll back to", candidate: "proposed by the trainer" };
+  return Object.entries(notes).map(([name, note]) => {
+    const version = status.aliases[name];
+    const policy = policies.find((each) => each.version === version);
+    const button =
+      !policy || name === "live"
+        ? null
+        : name === "previous"
+          ? el("button", { class: "danger", text: "Roll back", onclick: () => act("rollback", policy) })
+          : el("button", { class: "primary", text: "Promote", onclick: () => act("promote", policy) });
+    return el(
+      "article",
+      { class: `alias ${name}` },
+      el("div", { class: "name", text: name }),
+      el("div", { class: "version", text: version ?? "none" }),
+      el("div", { class: "muted small", text: policy ? `${policy.kind}, made ${ago(policy.created_at)}, ${note}` : note }),
+      el("div", { class: "row" }, button, policy && name === "candidate" ? verdict(policy) : null),
+    );
+  });
+}
+
+const verdict = (policy) =>
+  el("span", { class: `chip ${policy.decision.promote ? "good" : "bad"}`, text: policy.decision.promote ? "gate passes" : "gate refuses" });
+
+/** Return the tiles of counts and queues. */
+export function tiles({ counts, queues }) {
+  const shown = [
+    ["prompts logged", counts.interactions],
+    ["prompts kept", counts.prompts],
+    ["labels", counts.labels],
+    ["demonstrations", counts.demonstrations],
+    ["being sampled", queues.being_sampled],
+    ...Object.entries(queues).filter(([name]) => name !== "being_sampled").map(([name, count]) => [`waiting: ${name}`, count]),
+  ];
+  return shown.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value.toLocaleString("en") })));
+}
+
+/** Return the running or last round as steps. */
+export function round({ round: last, round_requested: requested }) {
+  const asked = requested ? el("p", { class: "chip accent", text: `${requested} round asked for` }) : null;
+  if (!last) return [el("p", { class: "muted", text: "No round has run yet." }), asked].filter(Boolean);
+  const at = STAGES.indexOf(last.stage);
+  const state = { running: "accent", done: "good", failed: "bad" }[last.state];
+  const steps = STAGES.map((name, index) => {
+    const took_s = last.seconds[name];
+    const done = last.state === "done" || index < at || (took_s !== undefined && index !== at);
+    const kind = index === at && last.state !== "done" ? (last.state === "failed" ? "failed" : "now") : done ? "done" : "";
+    return el("li", { class: kind }, name, el("small", { text: took_s === undefined ? "" : `${took_s.toFixed(1)} s` }));
+  });
+  const when = last.finished_at ? `finished ${ago(last.finished_at)}` : `began ${ago(last.created_at)}`;
+  return [
+    el("div", { class: "row" }, el("span", { class: `chip ${state}`, text: last.state }), el("span", { class: "muted small", text: `${last.kind} round, ${when}${last.version ? `, made ${last.version}` : ""}` }), asked),
+    el("ol", { class: "stages" }, steps),
+    last.error ? el("p", { class: "error text small", text: last.error }) : null,
+  ].filter(Boolean);
+}
+
+/** Return one line per engine slot. */
+export function slots({ slots: found }) {
+  if (!found.length) return [el("p", { class: "muted", text: "This process serves no model." })];
+  return found.map((slot) =>
+    el(
+      "div",
+      { class: "slot" },
+      el("b", { text: slot.slot }),
+      el("span", { class: "mono", text: slot.version || "empty" }),
+      el("span", { class: `chip ${{ live: "good", ready: "steel", failed: "bad" }[slot.state] ?? ""}`, text: slot.state }),
+      el("span", { class: "grow" }),
+      el("span", { class: "muted small", text: `${slot.in_flight} in flight` }),
+    ),
+  );
+}
+
+/** Return one table row per policy. */
+export function policyRows(policies, act) {
+  return policies.map((policy) => {
+    const live = policy.aliases.includes("live");
+    const figures = policy.figures ?? {};
+    const badges = policy.aliases.map((name) => el("span", { class: `chip ${name === "live" ? "good" : "accent"}`, text: name }));
+    return el(
+      "tr",
+      {},
+      el("td", { class: "nowrap" }, el("b", { class: "mono", text: policy.version }), badges),
+      el("td", { text: policy.kind }),
+      el("td", { class: "mono nowrap", text: policy.parent || "–" }),
+      el("td", { class: "nowrap muted", text: ago(policy.created_at), title: policy.created_at }),
+      el("td", { class: "nowrap" }, winRate(figures.win_rate)),
+      el("td", { text: short(figures.kl_nats) }),
+      el("td", { text: short(figures.length_ratio) }),
+      el("td", {}, el("details", { class: "gate" }, el("summary", {}, verdict(policy)), checks(policy.decision.reasons))),
+      el("td", {}, live ? null : el("button", { text: "Promote", onclick: () => act("promote", policy) })),
+    );
+  });
+}
+
+/** Return the gate's reasons as a list. */
+export function checks(reasons) {
+  return el("ul", { class: "checks" }, checkItems(reasons));
+}
+
+export const checkItems = (reasons) =>
+  reasons.map((reason) => el("li", { class: reason.startsWith("FAIL") ? "fail" : "pass", text: reason }));
+
+function winRate(rate) {
+  if (!rate || typeof rate.mean !== "number") return el("span", { class: "muted", text: "–" });
+  const text = `${percent(rate.mean)} (${percent(rate.low)} – ${percent(rate.high)}), n ${rate.n}`;
+  const x = (value) => String(4 + 120 * value);
+  const svg = draw("svg", { class: "whisker", viewBox: "0 0 128 11", role: "img", "aria-label": text });
+  svg.append(
+    draw("line", { x1: x(0), x2: x(1), y1: "5.5", y2: "5.5" }),
+    draw("line", { class: "half", x1: x(0.5), x2: x(0.5), y1: "0", y2: "11" }),
+    draw("line", { class: "range", x1: x(rate.low), x2: x(rate.high), y1: "5.5", y2: "5.5" }),
+    draw("circle", { cx: x(rate.mean), cy: "5.5", r: "3.2" }),
+  );
+  return [el("div", { text }), svg];
+}
+
+function draw(tag, attributes) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+/** Return the swap events as timeline entries. */
+export function swaps(events) {
+  if (!events.length) return [el("li", {}, el("span", { class: "muted", text: "No swap yet." }))];
+  return events.map((event) => {
+    const kind = { live: "good", failed: "bad", pending: "steel" }[event.state];
+    const details = event.state === "live" ? `loaded in ${event.load_s.toFixed(2)} s, ${event.in_flight} in flight finished on ${event.previous || "nothing"}` : event.error;
+    return entry(event.at, el("span", { class: `chip ${kind}`, text: event.state }), el("span", {}, el("b", { class: "mono", text: event.version }), el("span", { class: "muted small", text: `  on ${event.replica}` })), details);
+  });
+}
+
+/** Return the audit as timeline entries. */
+export function audit(entries) {
+  if (!entries.length) return [el("li", {}, el("span", { class: "muted", text: "Nothing yet." }))];
+  return entries.map((each) => {
+    const kind = each.action === "roll back" || each.action.includes("refused") ? "bad" : "accent";
+    const what = each.after ? `${each.before || "none"} → ${each.after}` : each.subject;
+    return entry(each.at, el("span", { class: `chip ${kind}`, text: each.action }), el("span", {}, el("span", { class: "mono", text: what }), el("span", { class: "muted small", text: `  by ${each.actor}` })), each.reason);
+  });
+}
+
+function entry(at, chip, what, why) {
+  return el("li", {}, el("time", { class: "muted small", datetime: at, title: at, text: ago(at) }), chip, what, why ? el("span", { class: "why", text: why }) : null);
+}
