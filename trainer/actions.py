@@ -97,4 +97,3 @@ def to_actions(entries_N: Tensor, mask_BA: Tensor) -> Tensor:
 def _tempered(logits_NV: Tensor, temperature: float) -> Tensor:
     logits_NV = logits_NV.float()
     return logits_NV if temperature == 1.0 else logits_NV / temperature
-

@@ -80,9 +80,7 @@ def token_rewards(
     return rewards_BA
 
 
-def gae(
-    rewards_BA: Tensor, values_BA: Tensor, mask_BA: Tensor, *, gamma: float, lam: float
-) -> tuple[Tensor, Tensor]:
+def gae(rewards_BA: Tensor, values_BA: Tensor, mask_BA: Tensor, *, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimates and the returns that the values should have predicted.
 
     Args:

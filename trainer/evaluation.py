@@ -127,9 +127,7 @@ def text_loss(policy: PreTrainedModel, text_ST: Tensor, micro_batch_tokens: int)
     return total / tokens
 
 
-def _held_out_prompts(
-    settings: EvaluateSettings, tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[Prompt], Counts]:
+def _held_out_prompts(settings: EvaluateSettings, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Prompt], Counts]:
     counts = Counts(bad=BadRows(settings.skip_bad))
     limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
     prompts = [p for p in read_prompts(settings.prompts, tokenizer, limits, counts) if p.split != "train"]
@@ -214,9 +212,7 @@ def _win_rates(completions: dict[str, list[dict[str, Any]]], settings: EvaluateS
     }
 
 
-def _write_completions(
-    path: Path, prompts: Sequence[Prompt], completions: dict[str, list[dict[str, Any]]]
-) -> None:
+def _write_completions(path: Path, prompts: Sequence[Prompt], completions: dict[str, list[dict[str, Any]]]) -> None:
     with path.open("w") as file:
         for index, prompt in enumerate(prompts):
             row = {

@@ -87,9 +87,7 @@ def completion_rows(
     completions = rollout.completions()
     texts = tokenizer.batch_decode(completions, skip_special_tokens=True)
     logprobs = rollout.sampler_logprobs_BA.tolist()
-    for tokens, text, finished, row in zip(
-        completions, texts, rollout.finished_B.tolist(), logprobs, strict=True
-    ):
+    for tokens, text, finished, row in zip(completions, texts, rollout.finished_B.tolist(), logprobs, strict=True):
         fields: dict[str, Any] = {"text": text, "token_ids": tokens, "finished": finished}
         if with_logprobs:
             fields["logprobs"] = row[: len(tokens)]

@@ -148,9 +148,7 @@ def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
     }
 
 
-def _train(
-    this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
-) -> dict[str, Any] | None:
+def _train(this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None) -> dict[str, Any] | None:
     """Iterate to the end, or to a guard's stop; return what stopped the run, the job being at its last good state."""
     job.resume(this)
     with Progress("ppo", settings.iterations, this.directory, start=job.iteration) as progress:
@@ -178,9 +176,7 @@ def _fall_back(this: Run, job: PpoJob, reason: str) -> dict[str, Any]:
     return {"reason": reason, "iteration": at, "published_iteration": job.iteration}
 
 
-def _rule_scores(
-    reward_fn: RewardFunction, messages: Sequence[list[Message]], rollout: Rollout, job: PpoJob
-) -> Tensor:
+def _rule_scores(reward_fn: RewardFunction, messages: Sequence[list[Message]], rollout: Rollout, job: PpoJob) -> Tensor:
     texts = job.tokenizer.batch_decode(rollout.completions(), skip_special_tokens=True)
     scores = reward_fn(messages, texts, rollout.finished_B.tolist())
     if len(scores) != len(texts):

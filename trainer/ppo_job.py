@@ -71,8 +71,7 @@ class PpoJob:
         """The prompts of the present iteration: every prompt once an epoch, in an order drawn from seed and epoch."""
         start = self.iteration * settings.batch_size
         return [
-            self.prompts[index]
-            for index in epoch_order(len(self.prompts), start, settings.batch_size, settings.seed)
+            self.prompts[index] for index in epoch_order(len(self.prompts), start, settings.batch_size, settings.seed)
         ]
 
     def next_text(self, settings: PpoSettings) -> Tensor | None:

@@ -109,3 +109,12 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_text("\n".join(CORPUS * 20))
     return path
+
+
+@pytest.fixture(scope="session")
+def stories_dir(data_root: Path) -> Path:
+    """A real pretrained model of 260 k parameters; tests that need it are skipped where it is absent."""
+    directory = data_root / "model-stories260k"
+    if not directory.is_dir():
+        pytest.skip(f"{directory} is not here")
+    return directory

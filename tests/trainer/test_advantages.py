@@ -38,9 +38,7 @@ def test_gae_equals_the_quadratic_reference_over_action_tokens(gamma: float, lam
 def test_poisoned_padding_leaves_advantages_unchanged(poison: float) -> None:
     rewards, values = noise(0), noise(1)
     clean = gae(rewards, values, MASK, gamma=1.0, lam=0.95)
-    dirty = gae(
-        torch.where(MASK, rewards, poison), torch.where(MASK, values, poison), MASK, gamma=1.0, lam=0.95
-    )
+    dirty = gae(torch.where(MASK, rewards, poison), torch.where(MASK, values, poison), MASK, gamma=1.0, lam=0.95)
     assert torch.equal(clean[0], dirty[0])
     assert torch.equal(clean[1], dirty[1])
 

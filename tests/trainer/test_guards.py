@@ -35,9 +35,7 @@ def test_a_healthy_run_is_left_alone() -> None:
         ("sampler__gap_mean", 0.2, "sampler and trainer differ by 0.2 nats"),
     ],
 )
-def test_a_fault_stops_the_run_after_patience_iterations_with_its_reason(
-    fault: str, value: float, reason: str
-) -> None:
+def test_a_fault_stops_the_run_after_patience_iterations_with_its_reason(fault: str, value: float, reason: str) -> None:
     verdicts = watch(**{fault: value})
     assert verdicts[:3] == [None, None, None]
     assert verdicts[3] is not None

@@ -187,10 +187,17 @@ def test_ppo_on_a_real_pretrained_model_keeps_its_language(tmp_path: Path) -> No
     settings = PpoSettings.model_validate(
         SMALL
         | {
-            "output": tmp_path / "out", "policy": model, "prompts": [prompts], "pretraining": [stories],
-            "episodes": 6 * 32, "batch_size": 32, "max_completion_tokens": 20, "ptx_per_episode": 1.0, "lr": 3e-4,
+            "output": tmp_path / "out",
+            "policy": model,
+            "prompts": [prompts],
+            "pretraining": [stories],
+            "episodes": 6 * 32,
+            "batch_size": 32,
+            "max_completion_tokens": 20,
+            "ptx_per_episode": 1.0,
+            "lr": 3e-4,
             "ptx_block_tokens": 64,
-        }  # fmt: skip
+        }
     )
 
     def short_words(messages: object, texts: Sequence[str], finished: Sequence[bool]) -> list[float]:

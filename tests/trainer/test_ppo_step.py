@@ -116,9 +116,7 @@ def test_clipping_acts_after_the_gradients_were_added_and_before_the_step(
     tiny_policy_dir: Path, tiny_reward_dir: Path
 ) -> None:
     spike = learner(tiny_policy_dir, tiny_reward_dir)
-    metrics = minibatch_step(
-        spike, experience(), torch.arange(ROWS), TEXT, settings(ptx_coef=1e4, max_grad_norm=1.0)
-    )
+    metrics = minibatch_step(spike, experience(), torch.arange(ROWS), TEXT, settings(ptx_coef=1e4, max_grad_norm=1.0))
     assert metrics["ppo/grad_norm/policy"] > 100
     for model in (spike.policy, spike.value):
         norm = torch.stack([g.square().sum() for g in gradients(model).values()]).sum().sqrt().item()
@@ -173,7 +171,7 @@ def test_dropout_is_off_in_every_model_that_ppo_trains(tiny_policy_dir: Path, ti
 def test_every_episode_is_used_exactly_once_an_epoch_in_a_new_order() -> None:
     first = [rows.tolist() for rows in shuffled_minibatches(64, 8, seed=1)]
     assert [len(rows) for rows in first] == [8] * 8
-    assert sorted(sum(first, [])) == list(range(64))
+    assert sorted(row for rows in first for row in rows) == list(range(64))
     assert first == [rows.tolist() for rows in shuffled_minibatches(64, 8, seed=1)]
     assert first != [rows.tolist() for rows in shuffled_minibatches(64, 8, seed=2)]
 

@@ -31,9 +31,7 @@ def test_everything_after_the_first_eos_is_cut() -> None:
 def test_sequence_ends_and_action_mask_equal_brute_force_even_when_padding_tokens_occur_inside() -> None:
     prompts = [[PAD, 6, 7], [8]]
     completions = [[4, PAD, EOS, 9], [4, 4, 4, 4, 4]]
-    rollout = pack_rollout(
-        prompts, completions, [[-1.0] * 4, [-1.0] * 5], eos_id=EOS, pad_id=PAD, policy_version=0
-    )
+    rollout = pack_rollout(prompts, completions, [[-1.0] * 4, [-1.0] * 5], eos_id=EOS, pad_id=PAD, policy_version=0)
     assert rollout.input_ids_BT.tolist() == [[PAD, 6, 7, 4, PAD, EOS], [8, 4, 4, 4, 4, 4]]
     assert rollout.lengths_B.tolist() == [6, 6]
     assert rollout.action_mask_BA.tolist() == [[True, True, True, False, False], [True] * 5]
