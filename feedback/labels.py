@@ -12,8 +12,11 @@ def check(label: Label, comparison: Comparison) -> None:
     """Check that a label fits its comparison.
 
     Raises:
-        InvalidRecord: the ranking is no permutation of the completions, or quality or flags do not fit; says which.
+        InvalidRecord: it is a label of another comparison, the ranking is no permutation of the completions, or
+            quality or flags do not fit; says which.
     """
+    if label.comparison_id != comparison.id:
+        raise InvalidRecord(f"label {label.id} is of {label.comparison_id}, not of {comparison.id}")
     k = len(comparison.completions)
     ranked = [index for group in label.ranking for index in group]
     if sorted(ranked) != list(range(k)):

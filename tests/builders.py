@@ -120,9 +120,7 @@ def make_policy(version: str = "policy-0000", **changes: Any) -> Policy:
 
 def make_reward_model(**changes: Any) -> RewardModel:
     """Return the record of a reward model."""
-    record = RewardModel(
-        id="rm_1", created_at=NOON, snapshot_id="snp_1", path="reward-models/rm_1", sha256="0" * 64
-    )
+    record = RewardModel(id="rm_1", created_at=NOON, snapshot_id="snp_1", path="reward-models/rm_1", sha256="0" * 64)
     return msgspec.structs.replace(record, **changes)
 
 

@@ -24,9 +24,14 @@ def test_a_directory_appears_only_when_its_block_has_succeeded(tmp_path: Path) -
 
 def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     target = tmp_path / "made"
-    with pytest.raises(ZeroDivisionError), artifacts.new_directory(target) as draft:
-        (draft / "half").write_text("h")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with artifacts.new_directory(target) as draft:
+            (draft / "half").write_text("h")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -38,7 +43,9 @@ def test_a_process_killed_half_way_leaves_no_directory_of_that_name(tmp_path: Pa
         "    (draft / 'half').write_text('h')\n"
         "    os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "made")], timeout=60, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "made")], timeout=60, cwd=Path(__file__).parents[2]
+    )
     assert done.returncode == -9
     assert not (tmp_path / "made").exists()
     make_directory(tmp_path, "made")

@@ -25,7 +25,9 @@ def test_versions_are_told_from_aliases(name: str) -> None:
     assert is_policy_version(name)
 
 
-@pytest.mark.parametrize("name", ["live", "previous", "candidate", "policy-12", "policy-", "xpolicy-0001", "policy-0001x"])
+@pytest.mark.parametrize(
+    "name", ["live", "previous", "candidate", "policy-12", "policy-", "xpolicy-0001", "policy-0001x"]
+)
 def test_aliases_and_near_misses_are_no_versions(name: str) -> None:
     assert not is_policy_version(name)
 

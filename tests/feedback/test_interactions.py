@@ -32,9 +32,7 @@ def test_a_relay_that_repeats_itself_logs_once(ledger: Ledger) -> None:
 def test_of_twenty_relays_with_the_same_interaction_one_logs_it(ledger: Ledger) -> None:
     made = make_interaction()
     stored: list[bool] = []
-    threads = [
-        threading.Thread(target=lambda: stored.append(interactions.append(ledger, made))) for _ in range(20)
-    ]
+    threads = [threading.Thread(target=lambda: stored.append(interactions.append(ledger, made))) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -103,10 +101,10 @@ def test_trimming_keeps_what_is_not_archived_or_not_curated(ledger: Ledger) -> N
     read = [entry for entry, _ in interactions.read_new(ledger, "one")]
     interactions.done(ledger, read[:5])
     interactions.trim(ledger, entries[-1], most=2)
-    assert [entry for entry, _ in interactions.read(ledger)][0] == entries[5], "the sixth waits for its curator"
+    assert next(entry for entry, _ in interactions.read(ledger)) == entries[5], "the sixth waits for its curator"
     interactions.done(ledger, read[5:])
     interactions.trim(ledger, entries[6], most=2)
-    assert [entry for entry, _ in interactions.read(ledger)][0] == entries[7], "the seventh is archived last"
+    assert next(entry for entry, _ in interactions.read(ledger)) == entries[7], "the seventh is archived last"
     assert interactions.count(ledger) == 10, "the count is of all that were ever logged"
 
 

@@ -59,7 +59,7 @@ def test_a_malformed_value_is_refused_naming_key_and_value(
 def test_all_faults_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHETSTONE_LEDGER_TIMEOUT_S", "soon")
     monkeypatch.setenv("WHETSTONE_LOG_LEVEL", "loud")
-    with pytest.raises(ConfigError, match="LEDGER_TIMEOUT_S.*LOG_LEVEL"):
+    with pytest.raises(ConfigError, match=r"LEDGER_TIMEOUT_S.*LOG_LEVEL"):
         Settings.load()
 
 
