@@ -8,10 +8,11 @@ import pytest
 from feedback import comparisons, keys, leases
 from feedback.client import Ledger
 from feedback.errors import Conflict, NotFound
+from feedback.records import Completion
 from tests.builders import lease_next, make_completion, make_prompt, open_comparison
 
 
-def completions(k: int, text: str = "Fruit") -> list[comparisons.Completion]:
+def completions(k: int, text: str = "Fruit") -> list[Completion]:
     return [make_completion(f"{text} {index}.") for index in range(k)]
 
 
@@ -135,7 +136,9 @@ def test_a_buried_comparison_is_a_dead_letter_with_its_reason_and_nothing_else(l
     comparisons.bury(ledger, planned.id, "prompt too long")
     assert comparisons.being_sampled(ledger) == 0
     assert ledger.redis.exists(keys.SAMPLING_ATTEMPTS) == 0
-    assert [fields for _, fields in ledger.redis.xrange(keys.DEAD)] == [{"id": planned.id, "reason": "prompt too long"}]
+    assert [fields for _, fields in ledger.redis.xrange(keys.DEAD) or []] == [
+        {"id": planned.id, "reason": "prompt too long"}
+    ]
     assert not comparisons.complete(ledger, planned, completions(4))
 
 

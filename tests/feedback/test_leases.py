@@ -271,21 +271,15 @@ def test_with_skips_expiries_and_late_answers_the_overlap_is_never_exceeded_and_
                 leases.expire(ledger, now=clock)
                 continue
             fate = chance.random()
-            if fate < 0.2:
-                leases.release(ledger, lease.item_id, labeler, lease.token)
-                continue
-            if fate < 0.5:
+            if 0.2 < fate < 0.5:
                 with turn:
                     clock.at += 6
             try:
-                submit(
-                    ledger,
-                    lease.item_id,
-                    labeler,
-                    lease.token,
-                    id=f"{lease.item_id} {labeler} {lease.token}",
-                    now=clock,
-                )
+                if fate < 0.2:
+                    leases.release(ledger, lease.item_id, labeler, lease.token)
+                    continue
+                id = f"{lease.item_id} {labeler} {lease.token}"
+                submit(ledger, lease.item_id, labeler, lease.token, id=id, now=clock)
             except LeaseLost:
                 continue
             with turn:

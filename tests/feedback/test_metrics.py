@@ -14,7 +14,7 @@ def test_every_metric_is_in_the_registry_under_one_prefix_and_says_what_it_count
     assert len(DEFINED) > 10
     registered = {family.name for family in metrics.REGISTRY.collect()}
     for found in DEFINED.values():
-        family = found.describe()[0]
+        family = next(iter(found.describe()))
         assert family.name in registered
         assert re.fullmatch(r"whetstone_[a-z_]+", family.name)
         assert family.documentation.endswith(".")

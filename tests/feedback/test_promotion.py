@@ -11,6 +11,7 @@ from feedback import policies, promotion
 from feedback.client import Ledger
 from feedback.errors import Conflict, NotFound
 from feedback.promotion import Thresholds, judge
+from feedback.records import EvaluationReport
 from tests.builders import make_policy, make_report, make_swap
 
 BARS = Thresholds()
@@ -45,6 +46,11 @@ def in_threads(work: Callable[[int], Any], count: int = 20) -> list[int]:
     return won
 
 
+def report_with(figure: str, value: object) -> EvaluationReport:
+    figures: dict[str, Any] = {figure: value}
+    return make_report(**figures)
+
+
 def test_a_good_candidate_passes_with_a_reason_for_every_check() -> None:
     decision = judge(make_report(), BARS)
     assert decision.promote
@@ -70,7 +76,7 @@ def test_a_missing_figure_fails_and_is_named(figure: str) -> None:
 @pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("value", [None, "good", float("nan"), [], {}], ids=["none", "text", "nan", "list", "dict"])
 def test_a_figure_that_is_no_number_fails(figure: str, value: object) -> None:
-    assert not judge(make_report(**{figure: value}), BARS).promote
+    assert not judge(report_with(figure, value), BARS).promote
 
 
 @pytest.mark.parametrize("part", ["low", "n"])
@@ -156,7 +162,7 @@ def test_whoever_saw_an_old_live_moves_nothing(ledger: Ledger, monkeypatch: pyte
     promotion.promote(ledger, "policy-0001", "olga")
     seen = policies.aliases(ledger)
     promotion.promote(ledger, "policy-0002", "max")
-    monkeypatch.setattr(promotion.policies, "aliases", lambda _: seen)
+    monkeypatch.setattr(policies, "aliases", lambda _: seen)
     with pytest.raises(Conflict, match="live moved to 'policy-0002'"):
         promotion.roll_back(ledger, "olga")
     monkeypatch.undo()
@@ -181,7 +187,7 @@ def test_of_twenty_promoters_that_saw_the_same_live_one_wins(ledger: Ledger, mon
     versions = register(ledger, 21)
     promotion.promote(ledger, versions[0], "olga")
     seen = policies.aliases(ledger)
-    monkeypatch.setattr(promotion.policies, "aliases", lambda _: seen)
+    monkeypatch.setattr(policies, "aliases", lambda _: seen)
     won = in_threads(lambda number: promotion.promote(ledger, versions[number + 1], f"operator-{number}"))
     monkeypatch.undo()
     assert len(won) == 1

@@ -81,7 +81,7 @@ def test_kept_prompts_wait_to_be_considered_except_those_of_the_test_split(ledge
     keep(ledger, valid)
     keep(ledger, make_prompt("Hidden?", split="test"))
     for what in ("comparison", "demonstration"):
-        assert {each.id for each in wanting(ledger, what, 10)} == {shown.id, valid.id}  # type: ignore[arg-type]
+        assert {each.id for each in wanting(ledger, what, 10)} == {shown.id, valid.id}
 
 
 def test_what_a_rule_refused_is_counted_by_reason(ledger: Ledger) -> None:

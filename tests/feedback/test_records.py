@@ -75,7 +75,7 @@ def test_all_records_are_frozen_keyword_only_and_strict() -> None:
         assert config.frozen, kind
         assert config.forbid_unknown_fields, kind
         with pytest.raises(TypeError, match="positional"):
-            kind("a value")  # type: ignore[call-arg]
+            kind("a value")
 
 
 @pytest.mark.parametrize(
