@@ -6,6 +6,7 @@ command lines, exit codes and ``progress.json``; does not know what a stage comp
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from trainer.run import METRICS_FILE, partial_directory
 STOP_S = 10.0
 """Seconds that a child gets to end after SIGTERM."""
 _POLL_S = 0.2
+_PR_SET_PDEATHSIG = 1
+"""From <sys/prctl.h>: the signal that a process gets when its parent dies."""
 
 
 def run_stage(
@@ -79,6 +82,9 @@ def _interpreter(processes: int) -> list[str]:
 
 
 def _prepare_child(nice: int) -> None:
+    """Lower the priority, and let the kernel end the child if the service is killed: nobody would wait for it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if nice:
         os.nice(nice)
 

@@ -21,6 +21,8 @@ class TrainerSettings(Settings):
     """Files of pretraining text for the ptx term and the SFT mix (a JSON list); none turns both off."""
     held_out_text: list[Path] = []
     """Files of text that nothing trains on, for the pretraining loss in evaluations (a JSON list)."""
+    stage_options: dict[str, dict[str, str | int | float]] = {}
+    """Options of single stages that override the preset, such as ``{"ppo": {"kl_coef": 0.05}}`` (JSON)."""
     work_root: Path = Path("var/training")
     """Directory in which the stages of a round work; a restarted service goes on from what it finds there."""
     min_new_labels: int = Field(default=0, ge=0)

@@ -166,6 +166,11 @@ class Walk:
         self._update(stage=stage, progress={})
         began_s = time.monotonic()
         threads = ["--threads", str(self.settings.trainer_threads)] if self.settings.trainer_threads else []
+        own = [
+            word
+            for name, value in self.settings.stage_options.get(stage, {}).items()
+            for word in (f"--{name.replace('_', '-')}", str(value))
+        ]
         stopped: list[bool] = []
 
         def may_go_on() -> bool:
@@ -176,7 +181,7 @@ class Walk:
         try:
             found = run_stage(
                 stage,
-                [*options, *threads],
+                [*options, *threads, *own],
                 self._made(output or stage),
                 preset=self.settings.preset,
                 processes=self.settings.trainer_processes if stage in ("sft", "reward", "ppo") else 1,
