@@ -60,9 +60,10 @@ def run_stage(
     command = [*_interpreter(processes), stage, "--preset", preset, "--output", str(output), *options]
     log = output.with_name(output.name + ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
+    own = os.getpid()
     with log.open("ab") as file:
         child = subprocess.Popen(
-            command, stdout=file, stderr=file, start_new_session=True, preexec_fn=lambda: _prepare_child(nice)
+            command, stdout=file, stderr=file, start_new_session=True, preexec_fn=lambda: _prepare_child(nice, own)
         )
         try:
             _follow(child, partial_directory(output) / PROGRESS_FILE, on_progress, may_go_on)
@@ -81,10 +82,12 @@ def _interpreter(processes: int) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "-m", "trainer"]
 
 
-def _prepare_child(nice: int) -> None:
+def _prepare_child(nice: int, parent: int) -> None:
     """Lower the priority, and let the kernel end the child if the service is killed: nobody would wait for it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before the line above
+            os._exit(1)
     if nice:
         os.nice(nice)
 

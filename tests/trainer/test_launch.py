@@ -1,7 +1,6 @@
 """One stage as a child process: its metrics, its failures, its end on demand."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def test_a_stage_that_may_not_go_on_is_ended_and_leaves_no_process(
     with pytest.raises(StageFailed, match="exit code"):
         run_stage("generate", slow, tmp_path / "slow.jsonl", preset="paper", may_go_on=may_go_on)
     assert len(asked) == 1
-    commands = [Path("/proc", pid, "cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
+    commands = [each / "cmdline" for each in Path("/proc").iterdir() if each.name.isdigit()]
     assert not any(str(tmp_path).encode() in _read(command) for command in commands)
 
 
