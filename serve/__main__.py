@@ -1,34 +1,8 @@
-"""``python -m serve``: starts `serve.server.main`.
+"""``python -m serve``: starts `serve.server.main`."""
 
-An engine's processes import this module again under another name; there it only makes them end with their parent, so
-that a serving process that is killed leaves none behind.
-"""
-
-import os
-import signal
 import sys
-import threading
-import time
 
-LOOK_S = 1.0
-"""Seconds between two looks at whether the parent is still there."""
+from serve.server import main
 
-
-def end_with_parent() -> None:
-    """Start a thread that kills this process once its parent is gone."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(LOOK_S)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
-
-
-if __name__ == "__mp_main__":
-    end_with_parent()
-elif __name__ == "__main__":
-    from serve.server import main
-
+if __name__ == "__main__":  # an engine's processes may import this module under another name
     sys.exit(main())

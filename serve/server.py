@@ -3,6 +3,7 @@
 Exit status: 0 stopped on request, 1 the ledger or the port cannot be had, 2 a setting is wrong.
 """
 
+import signal
 import socket
 import sys
 
@@ -39,6 +40,8 @@ def main() -> int:
             timeout_graceful_shutdown=int(settings.shutdown_deadline_s),
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises it again when done; being asked to stop is no failure
     server.run(sockets=[listener])
     return 0
 

@@ -24,6 +24,7 @@ from feedback.errors import EngineError
 from feedback.ids import new_id
 from feedback.records import Message
 from serve.engines.base import TRANSCRIPT, Token, Transcript
+from serve.engines.worker_extension import SERVER_PID
 from serve.settings import ServeSettings
 
 # Read by vLLM when it is imported or when it starts a process.
@@ -201,6 +202,7 @@ def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
     if settings.enforce_eager:
         argv.append("--enforce-eager")
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = f"{settings.kv_cache_gib:g}"
+    os.environ[SERVER_PID] = str(os.getpid())
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
     args: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
     validate_parsed_serve_args(args)

@@ -17,6 +17,8 @@ from feedback.errors import EngineError, LedgerUnavailable
 from serve.auth import authenticate
 from serve.dependencies import Dependencies
 
+PROBE_S = 10.0
+"""Seconds that the live slot may take for one token."""
 SIZES_S = 5.0
 """Seconds for which the ledger's sizes are reused between scrapes."""
 
@@ -56,25 +58,35 @@ class Readiness:
         self._deps = deps
         self._lock = asyncio.Lock()
         self._until = 0.0
-        self._failure: EngineError | None = None
+        self._failure: EngineError | LedgerUnavailable | None = None
 
     async def check(self) -> dict[str, str]:
         """Return that this process is ready.
 
         Raises:
             EngineError: the live slot generated nothing.
+            LedgerUnavailable: this process serves no model, and the ledger does not answer.
         """
         async with self._lock:
             if time.monotonic() >= self._until:
                 self._failure = None
                 try:
-                    await self._deps.traffic.probe()
-                except EngineError as error:
+                    await self._probe()
+                except (EngineError, LedgerUnavailable) as error:
                     self._failure = error
                 self._until = time.monotonic() + self._deps.settings.ready_cache_s
             if self._failure is not None:
-                raise EngineError(str(self._failure)) from self._failure
+                raise type(self._failure)(str(self._failure))
         return {"status": "ready"}
+
+    async def _probe(self) -> None:
+        if self._deps.settings.engine == "none":
+            await asyncio.to_thread(self._deps.ledger.ping)
+        else:
+            try:
+                await asyncio.wait_for(self._deps.traffic.probe(), PROBE_S)
+            except TimeoutError as error:
+                raise EngineError(f"the live slot generated nothing within {PROBE_S:g} s") from error
 
 
 class Sizes:

@@ -46,6 +46,7 @@ function show(found) {
   if (draft.ranks.length !== item.completions.length) draft = rank.newDraft(item.completions.length);
   history = [];
   focused = 0;
+  $("#saved").textContent = "";
   lease.acted();
   view.drawItem(item, draft, { change: (edit) => change(edit(draft)), focus, mark });
   draw();

@@ -28,12 +28,12 @@ async function refresh() {
   redraw("#aliases", [status.aliases, policies], () => sections.aliases(status, policies, ask));
   redraw("#tiles", [status.counts, status.queues], () => sections.tiles(status));
   redraw("#round", [status.round, status.round_requested], () => sections.round(status));
-  redraw("#slots", status.slots, () => sections.slots(status));
+  redraw("#slots", [status.slots, status.aliases.live], () => sections.slots(status));
   redraw("#policies", policies, () => sections.policyRows(policies, ask));
   redraw("#swaps", swaps, () => sections.swaps(swaps));
   redraw("#audit", audit, () => sections.audit(audit));
   for (const button of $$("[data-round]")) button.disabled = Boolean(status.round_requested);
-  $("#fresh").textContent = `updated ${new Date().toLocaleTimeString()}`;
+  $("#fresh").textContent = new Date().toLocaleTimeString([], { hourCycle: "h23" });
 }
 
 async function keepFresh() {

@@ -41,7 +41,7 @@ export function tiles({ counts, queues }) {
     ["labels", counts.labels],
     ["demonstrations", counts.demonstrations],
     ["being sampled", queues.being_sampled],
-    ...Object.entries(queues).filter(([name]) => name !== "being_sampled").map(([name, count]) => [`waiting: ${name}`, count]),
+    ...Object.entries(queues).filter(([name]) => name !== "being_sampled").map(([name, count]) => [`${name} queue`, count]),
   ];
   return shown.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value.toLocaleString("en") })));
 }
@@ -67,7 +67,7 @@ export function round({ round: last, round_requested: requested }) {
 }
 
 /** Return one line per engine slot. */
-export function slots({ slots: found }) {
+export function slots({ slots: found, aliases }) {
   if (!found.length) return [el("p", { class: "muted", text: "This process serves no model." })];
   return found.map((slot) =>
     el(
@@ -75,7 +75,8 @@ export function slots({ slots: found }) {
       { class: "slot" },
       el("b", { text: slot.slot }),
       el("span", { class: "mono", text: slot.version || "empty" }),
-      el("span", { class: `chip ${{ live: "good", ready: "steel", failed: "bad" }[slot.state] ?? ""}`, text: slot.state }),
+      el("span", { class: `chip ${{ ready: "steel", failed: "bad" }[slot.state] ?? ""}`, text: slot.state }),
+      slot.state === "ready" && slot.version === aliases.live ? el("span", { class: "chip good", text: "live" }) : null,
       el("span", { class: "grow" }),
       el("span", { class: "muted small", text: `${slot.in_flight} in flight` }),
     ),
