@@ -20,8 +20,6 @@
 
 ``completions.jsonl`` holds every text: ``{"id", "messages", "completions": {NAME: {"text", "token_ids", "finished",
 "score"}}}``. Knows models and files; the statistics are in ``win_rates``.
-
-Dimension letters: S text blocks, T tokens.
 """
 
 from __future__ import annotations
@@ -32,21 +30,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
 from trainer.actions import logprobs_at, text_positions
 from trainer.checkpoint import write_json
-from trainer.data import BadRows, Counts, Limits, Prompt, read_prompts, read_text_blocks
-from trainer.experience import Scored, score_rollout
+from trainer.data import BadRows, Counts, Limits, Prompt, read_prompts
+from trainer.experience import Scored, length_batches, score_rollout
 from trainer.generate import COMPLETIONS_FILE, completion_rows
 from trainer.models import ScalarModel, load_policy, load_tokenizer, require_same_tokenizer
+from trainer.ppo_step import Text
 from trainer.progress import Progress
 from trainer.rollouts import Rollout
 from trainer.rollouts_transformers import TransformersSampler
 from trainer.run import open_run
 from trainer.settings_evaluate import EvaluateSettings
+from trainer.text import read_text_blocks, read_text_documents
 from trainer.win_rates import distinct, rank_correlation, repetition, win_rate
 
 OWN_NAME = "policy"
@@ -65,7 +64,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         for directory in policies.values():
             require_same_tokenizer(tokenizer, load_tokenizer(directory), f"{settings.policy} and {directory}")
         prompts, counts = _held_out_prompts(settings, tokenizer)
-        text_ST = _held_out_text(settings, tokenizer, this.device)
+        text = _held_out_text(settings, tokenizer, this.device)
         reward = ScalarModel.load(settings.reward, device=this.device) if settings.reward else None
         anchor = settings.reference or policies.get("reference") or policies.get("sft")
         reference = load_policy(anchor, device=this.device) if anchor else None
@@ -76,7 +75,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
                 policy = load_policy(directory, device=this.device)
                 rollout, scored = _complete(policy, reference, reward, prompts, tokenizer, settings)
                 completions[name] = _rows(rollout, scored, tokenizer)
-                loss = text_loss(policy, text_ST, settings.micro_batch_tokens) if text_ST is not None else None
+                loss = text_loss(policy, text, settings.micro_batch_tokens) if text is not None else None
                 figures[name] = _figures(rollout, scored, completions[name], has_reference=reference is not None)
                 figures[name] |= {"directory": str(directory), "pretraining_loss": loss}
                 progress.update(number, {"eos_rate": figures[name]["eos_rate"]})
@@ -116,11 +115,12 @@ def named_directories(against: Sequence[str]) -> dict[str, Path]:
 
 
 @torch.no_grad()
-def text_loss(policy: PreTrainedModel, text_ST: Tensor, micro_batch_tokens: int) -> float:
+def text_loss(policy: PreTrainedModel, text: Text, micro_batch_tokens: int) -> float:
     """Mean negative log-likelihood of the blocks' tokens after the first of each, in nats a token."""
     total, tokens = 0.0, 0
-    for part_ST in torch.split(text_ST, max(1, micro_batch_tokens // text_ST.shape[1])):
-        lengths_S = torch.full((len(part_ST),), part_ST.shape[1], device=part_ST.device)
+    for rows in length_batches(text.lengths_S, micro_batch_tokens):
+        lengths_S = text.lengths_S[rows]
+        part_ST = text.ids_ST[rows, : int(lengths_S.max())]
         logprobs_N = logprobs_at(policy, part_ST, text_positions(part_ST, lengths_S), temperature=1.0)
         total -= logprobs_N.double().sum().item()
         tokens += len(logprobs_N)
@@ -136,13 +136,13 @@ def _held_out_prompts(settings: EvaluateSettings, tokenizer: PreTrainedTokenizer
     return prompts[: settings.max_prompts or None], counts
 
 
-def _held_out_text(
-    settings: EvaluateSettings, tokenizer: PreTrainedTokenizerBase, device: torch.device
-) -> Tensor | None:
+def _held_out_text(settings: EvaluateSettings, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> Text | None:
     if not settings.pretraining:
         return None
-    blocks = read_text_blocks(settings.pretraining, tokenizer, settings.pretraining_block_tokens, seed=settings.seed)
-    return blocks.take(min(len(blocks), settings.pretraining_blocks)).to(device)
+    read = read_text_blocks if settings.pretraining_packed else read_text_documents
+    blocks = read(settings.pretraining, tokenizer, settings.pretraining_block_tokens, seed=settings.seed)
+    ids_ST, lengths_S = blocks.take_rows(min(len(blocks), settings.pretraining_blocks))
+    return Text(ids_ST.to(device), lengths_S.to(device))
 
 
 def _complete(

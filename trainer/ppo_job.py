@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
 from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.data import BadRows, Counts, Limits, Prompt, TextBlocks, read_prompts, read_text_blocks
+from trainer.data import BadRows, Counts, Limits, Prompt, read_prompts
 from trainer.ema import ParameterAverage
 from trainer.guards import Guards
 from trainer.models import ScalarModel, load_policy, load_tokenizer, require_same_tokenizer, save_policy
 from trainer.optimization import adamw
-from trainer.ppo_step import Learner
+from trainer.ppo_step import Learner, Text
 from trainer.rollouts import Sampler
 from trainer.rollouts_transformers import TransformersSampler
 from trainer.run import Run
 from trainer.settings_ppo import PpoSettings
+from trainer.text import TextBlocks, read_text_blocks, read_text_documents
 
 _AVERAGE_PREFIX = "average."
 
@@ -74,11 +74,12 @@ class PpoJob:
             self.prompts[index] for index in epoch_order(len(self.prompts), start, settings.batch_size, settings.seed)
         ]
 
-    def next_text(self, settings: PpoSettings) -> Tensor | None:
-        """The pretraining blocks of the next optimizer step, (S, T) int64; None when the term is off."""
+    def next_text(self, settings: PpoSettings) -> Text | None:
+        """The pretraining blocks of the next optimizer step; None when the term is off."""
         if self.text is None:
             return None
-        return self.text.take(settings.ptx_per_minibatch).to(self.device)
+        ids_ST, lengths_S = self.text.take_rows(settings.ptx_per_minibatch)
+        return Text(ids_ST.to(self.device), lengths_S.to(self.device))
 
     def record(self, metrics: Mapping[str, float]) -> None:
         """Keep the figures of the first and the latest iteration for the run's result."""
@@ -148,9 +149,8 @@ def build_job(settings: PpoSettings, device: torch.device, *, needs_reward_model
         raise DataError(f"{settings.prompts[0]}: every prompt is held out (split valid or test); PPO needs train rows")
     text = None
     if settings.ptx_per_minibatch:
-        text = read_text_blocks(
-            settings.pretraining, tokenizer, settings.ptx_block_tokens, seed=settings.seed, bad=counts.bad
-        )
+        read = read_text_blocks if settings.ptx_packed else read_text_documents
+        text = read(settings.pretraining, tokenizer, settings.ptx_block_tokens, seed=settings.seed, bad=counts.bad)
     return PpoJob(
         learner=Learner(
             policy=policy,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +35,15 @@ class Learner:
     value_optimizer: torch.optim.Optimizer
 
 
+class Text(NamedTuple):
+    """Pretraining blocks: (S, T) int64 token ids, padding last, and the (S,) real tokens of each."""
+
+    ids_ST: Tensor
+    lengths_S: Tensor
+
+
 def minibatch_step(
-    learner: Learner, experience: Experience, rows_B: Tensor, text_ST: Tensor | None, settings: PpoSettings
+    learner: Learner, experience: Experience, rows_B: Tensor, text: Text | None, settings: PpoSettings
 ) -> dict[str, Tensor]:
     """Take one step of the policy on PPO plus ``ptx_coef`` times pretraining, and one of the value model.
 
@@ -46,7 +54,7 @@ def minibatch_step(
         learner: what is changed.
         experience: of the whole batch.
         rows_B: (B,) the minibatch's rows.
-        text_ST: (S, T) pretraining blocks, or None.
+        text: pretraining blocks, or None.
         settings: clips, coefficients, norms.
 
     Returns:
@@ -61,11 +69,11 @@ def minibatch_step(
     metrics = _accumulate_ppo(learner, experience, rows_B, settings)
     ppo_norm = _norm(policy_parameters)
     metrics["ppo/grad_norm/ppo"] = ppo_norm
-    if text_ST is not None and settings.ptx_coef > 0:
+    if text is not None and settings.ptx_coef > 0:
         ppo_gradients = [p.grad for p in policy_parameters]
         learner.policy.zero_grad(set_to_none=True)
         metrics["ppo/ptx/loss"] = accumulate_ptx(
-            learner.policy, text_ST, coef=settings.ptx_coef, micro_batch_tokens=settings.micro_batch_tokens
+            learner.policy, text, coef=settings.ptx_coef, micro_batch_tokens=settings.micro_batch_tokens
         )
         metrics["ppo/grad_norm/ptx"] = _norm(policy_parameters)
         _add(policy_parameters, ppo_gradients)
@@ -122,22 +130,23 @@ def _accumulate_ppo(
     return totals | {"val/max_log_ratio": largest}
 
 
-def accumulate_ptx(model: PreTrainedModel, text_ST: Tensor, *, coef: float, micro_batch_tokens: int) -> Tensor:
+def accumulate_ptx(model: PreTrainedModel, text: Text, *, coef: float, micro_batch_tokens: int) -> Tensor:
     """Add ``coef`` times the gradient of the mean loss over the blocks' predicted tokens.
 
     Args:
         model: policy.
-        text_ST: (S, T) token blocks without padding.
+        text: pretraining blocks.
         coef: weight of the loss.
         micro_batch_tokens: most tokens in one pass.
 
     Returns:
         () the loss without its coefficient, in nats per token.
     """
-    tokens = text_ST.shape[0] * (text_ST.shape[1] - 1)
-    total = torch.zeros((), device=text_ST.device)
-    for part_ST in torch.split(text_ST, max(1, micro_batch_tokens // text_ST.shape[1])):
-        lengths_S = torch.full((len(part_ST),), part_ST.shape[1], device=part_ST.device)
+    tokens = (text.lengths_S - 1).sum()
+    total = torch.zeros((), device=text.ids_ST.device)
+    for rows in length_batches(text.lengths_S, micro_batch_tokens):
+        lengths_S = text.lengths_S[rows]
+        part_ST = text.ids_ST[rows, : int(lengths_S.max())]
         logprobs_N = logprobs_at(model, part_ST, text_positions(part_ST, lengths_S), temperature=1.0)
         loss = language_model_loss(logprobs_N, torch.ones_like(logprobs_N), tokens)
         (coef * loss).backward()  # type: ignore[no-untyped-call]

@@ -32,7 +32,9 @@ class EvaluateSettings(StageSettings, LimitSettings):
     pretraining_blocks: int = Field(128, gt=0)
     """Most blocks of it to read."""
     pretraining_block_tokens: int = Field(256, gt=1)
-    """Length of a block."""
+    """Length of a block; the most tokens of a document when they are not packed."""
+    pretraining_packed: bool = True
+    """Fill blocks with documents one after the other; otherwise one document is one block."""
     temperature: float = Field(1.0, ge=0)
     """Sampling temperature; 0 is greedy."""
     bootstrap: int = Field(2000, gt=0)

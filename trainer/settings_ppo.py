@@ -86,7 +86,9 @@ class PpoSettings(TrainingSettings, LimitSettings, GuardSettings):
     ptx_per_episode: float = Field(8.0, ge=0)
     """Pretraining blocks per episode; times episodes per minibatch it is rounded to whole blocks."""
     ptx_block_tokens: int = Field(256, gt=1)
-    """Length of a pretraining block."""
+    """Length of a pretraining block; the most tokens of a document when they are not packed."""
+    ptx_packed: bool = True
+    """Fill blocks with documents one after the other; otherwise one document is one block."""
 
     sampler: Literal["transformers", "vllm"] = "transformers"
     """Who draws completions."""

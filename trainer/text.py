@@ -1,6 +1,7 @@
-"""Pretraining text as packed blocks of tokens, in an order that a seed fixes and a cursor resumes.
+"""Pretraining text as blocks of tokens, in an order that a seed fixes and a cursor resumes.
 
-Knows documents, EOS separators and blocks; does not know models or losses.
+A block is a stretch of several documents packed one after the other, or one document by itself, so that it cannot be
+seen by others. Knows documents, EOS separators and blocks; does not know models or losses.
 
 Dimension letters: N blocks, B blocks of a batch, T tokens of a block.
 """
@@ -22,19 +23,21 @@ _DOCUMENTS_PER_CALL = 1000
 
 
 class TextBlocks:
-    """An endless, repeatable stream of packed blocks.
+    """An endless, repeatable stream of blocks.
 
     Every epoch visits each block once in a new order drawn from (seed, epoch), so that the cursor, one integer, is
     the whole state.
 
     Attributes:
         blocks_NT: (N, T) int64 token ids.
+        lengths_N: (N,) int64 real tokens of each block, from its start; T in packed ones.
         cursor: blocks taken so far.
     """
 
-    def __init__(self, blocks_NT: Tensor, seed: int = 0, cursor: int = 0) -> None:
-        """Stand at ``cursor`` in the order of ``seed``."""
+    def __init__(self, blocks_NT: Tensor, seed: int = 0, cursor: int = 0, lengths_N: Tensor | None = None) -> None:
+        """Stand at ``cursor`` in the order of ``seed``; without ``lengths_N`` every block is full."""
         self.blocks_NT = blocks_NT
+        self.lengths_N = torch.full((len(blocks_NT),), blocks_NT.shape[1]) if lengths_N is None else lengths_N
         self.seed = seed
         self.cursor = cursor
         self._epoch = -1
@@ -54,13 +57,22 @@ class TextBlocks:
         """Return the next ``count`` blocks, (B, T) int64, and move the cursor past them."""
         return self.blocks_NT[self.take_ids(count)]
 
+    def take_rows(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the next ``count`` blocks without the columns that are padding in all of them, and their lengths."""
+        indices = self.take_ids(count)
+        lengths_B = self.lengths_N[indices]
+        return self.blocks_NT[indices, : int(lengths_B.max())], lengths_B
+
     def split(self, fraction: float) -> tuple[TextBlocks, TextBlocks]:
         """Return (training, held-out) streams; the held-out blocks are an even sample, at least one if N > 1."""
         held = min(max(round(len(self) * fraction), 1 if fraction > 0 else 0), len(self) - 1)
         stride = len(self) / held if held else 0.0
         chosen = {int(number * stride + stride / 2) for number in range(held)}
         kept = [index for index in range(len(self)) if index not in chosen]
-        return TextBlocks(self.blocks_NT[kept], self.seed), TextBlocks(self.blocks_NT[sorted(chosen)], self.seed)
+        return self._part(kept), self._part(sorted(chosen))
+
+    def _part(self, indices: list[int]) -> TextBlocks:
+        return TextBlocks(self.blocks_NT[indices], self.seed, lengths_N=self.lengths_N[indices])
 
     def _index(self, position: int) -> int:
         epoch, offset = divmod(position, len(self))
@@ -124,3 +136,37 @@ def _document(row: Row) -> str:
     if not isinstance(text, str) or not text.strip():
         raise Unusable(f"`text` must be a non-empty string: got {type(text).__name__}")
     return text
+
+
+def read_text_documents(
+    paths: Sequence[str | Path],
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    *,
+    seed: int = 0,
+    bad: BadRows | None = None,
+) -> TextBlocks:
+    """Return one block per document, ended by EOS; longer ones are cut and then have none.
+
+    Args:
+        paths: text files; see ``trainer.rows.read_rows``.
+        tokenizer: encodes documents with the special tokens that it adds by itself.
+        max_tokens: most tokens of a document, EOS included.
+        seed: of the order.
+        bad: what to do with unusable rows.
+
+    Raises:
+        DataError: there is no document of at least two tokens.
+    """
+    eos, pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
+    rows: list[list[int]] = []
+    documents = read_documents(paths, bad)
+    while chunk := list(itertools.islice(documents, _DOCUMENTS_PER_CALL)):
+        encoded = tokenizer(chunk, return_attention_mask=False, verbose=False)["input_ids"]
+        rows += [(ids if ids and ids[-1] == eos else [*ids, eos])[:max_tokens] for ids in encoded]
+    rows = [row for row in rows if len(row) > 1]
+    if not rows:
+        raise DataError(f"{', '.join(str(path) for path in paths)}: no document of at least two tokens")
+    width = max(map(len, rows))
+    blocks_NT = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+    return TextBlocks(blocks_NT, seed, lengths_N=torch.tensor([len(row) for row in rows]))

@@ -12,6 +12,7 @@ import torch
 from feedback.errors import ConfigError, DataError
 from trainer.evaluation import named_directories, run, text_loss
 from trainer.models import ScalarModel, load_policy, load_tokenizer, save_policy
+from trainer.ppo_step import Text
 from trainer.settings_evaluate import EvaluateSettings
 
 
@@ -109,7 +110,8 @@ def test_text_loss_equals_the_models_own(tiny_policy_dir: Path) -> None:
     text = torch.randint(6, 300, (7, 16), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = policy(input_ids=text, labels=text).loss.item()
-    assert text_loss(policy, text, micro_batch_tokens=40) == pytest.approx(expected, abs=1e-5)
+    blocks = Text(text, torch.full((7,), 16))
+    assert text_loss(policy, blocks, micro_batch_tokens=40) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("option", ["runs/sft", "=runs/sft", "sft=", "policy=runs/sft"])

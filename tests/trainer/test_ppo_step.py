@@ -13,13 +13,14 @@ from trainer.actions import action_positions, logprobs_at, text_positions, to_ac
 from trainer.experience import Experience
 from trainer.losses import policy_loss
 from trainer.models import ScalarModel, load_policy
-from trainer.ppo_step import Learner, accumulate_ptx, minibatch_step, shuffled_minibatches, warmed_up
+from trainer.ppo_step import Learner, Text, accumulate_ptx, minibatch_step, shuffled_minibatches, warmed_up
 from trainer.settings_ppo import PpoSettings
 
 ROWS = 8
 PROMPTS = torch.tensor([3, 1, 5, 2, 4, 4, 2, 6])
 ACTIONS = torch.tensor([2, 4, 1, 6, 3, 5, 2, 1])
-TEXT = torch.randint(6, 300, (12, 16), generator=torch.Generator().manual_seed(9))
+LENGTHS = torch.arange(5, 17)
+TEXT = Text(torch.randint(6, 300, (12, 16), generator=torch.Generator().manual_seed(9)), LENGTHS)
 
 
 def settings(**changes: object) -> PpoSettings:
@@ -75,8 +76,7 @@ def test_mixed_gradient_is_ppo_plus_coefficient_times_language_model(
     alone = learner(tiny_policy_dir, tiny_reward_dir)
     minibatch_step(alone, experience(), rows, None, settings())
     text_only = load_policy(tiny_policy_dir)
-    lengths = torch.full((len(TEXT),), TEXT.shape[1])
-    (-logprobs_at(text_only, TEXT, text_positions(TEXT, lengths), temperature=1.0).mean()).backward()
+    (-logprobs_at(text_only, TEXT.ids_ST, text_positions(*TEXT), temperature=1.0).mean()).backward()
     mixed = learner(tiny_policy_dir, tiny_reward_dir)
     metrics = minibatch_step(mixed, experience(), rows, TEXT, settings(ptx_coef=27.8))
     ppo, text = gradients(alone.policy), gradients(text_only)
@@ -154,7 +154,8 @@ def test_at_the_old_policy_the_ratio_is_one_and_the_loss_the_mean_advantage(
 def test_ptx_loss_is_nats_per_predicted_token(tiny_policy_dir: Path) -> None:
     policy = load_policy(tiny_policy_dir)
     loss = accumulate_ptx(policy, TEXT, coef=1.0, micro_batch_tokens=40)
-    expected = policy(input_ids=TEXT, labels=TEXT).loss
+    labels = torch.where(torch.arange(16) < LENGTHS[:, None], TEXT.ids_ST, -100)
+    expected = policy(input_ids=TEXT.ids_ST, labels=labels).loss
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
