@@ -24,8 +24,8 @@ class ServeSettings(Settings):
     engine: Literal["vllm", "none"] = "vllm"
     """``none`` starts only the pages and the ledger's routes, on a machine without a model."""
 
-    max_model_len: int = Field(default=512, ge=16)
-    """Longest prompt plus answer, tokens. A policy whose positions are fewer is not loaded."""
+    max_model_len: int | None = Field(default=None, ge=16)
+    """Longest prompt plus answer, tokens; by default as many as the policy has positions."""
     max_num_seqs: int = Field(default=64, ge=1, le=4096)
     """Most sequences that one slot decodes together; more wait inside the engine."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"

@@ -194,11 +194,13 @@ class VllmEngine:
 def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
     argv = [
         *("--model", str(path), "--served-model-name", version, "--dtype", settings.dtype),
-        *("--max-model-len", str(settings.max_model_len), "--max-num-seqs", str(settings.max_num_seqs)),
+        *("--max-num-seqs", str(settings.max_num_seqs)),
         *("--load-format", "safetensors", "--generation-config", "vllm"),
         *("--override-generation-config", json.dumps({"max_new_tokens": settings.max_tokens})),
         *("--gpu-memory-utilization", str(settings.gpu_memory_utilization), "--disable-fastapi-docs"),
     ]
+    if settings.max_model_len is not None:
+        argv += ["--max-model-len", str(settings.max_model_len)]
     if settings.enforce_eager:
         argv.append("--enforce-eager")
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = f"{settings.kv_cache_gib:g}"
