@@ -4,6 +4,7 @@ Each process extends `Settings` with its own fields, builds one object at its en
 come from the environment (prefix ``WHETSTONE_``) or a ``.env`` file; a malformed value refuses to start.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,8 +40,10 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as error:
-            lines = [
-                f"WHETSTONE_{'_'.join(str(part) for part in item['loc']).upper()}={item.get('input')!r}: {item['msg']}"
-                for item in error.errors()
-            ]
-            raise ConfigError("; ".join(lines)) from error
+            raise ConfigError("; ".join(_sentence(item["loc"], item) for item in error.errors())) from error
+
+
+def _sentence(loc: tuple[int | str, ...], item: Mapping[str, Any]) -> str:
+    if not loc:  # a rule over several settings: its input is all of them, secrets too
+        return str(item["msg"]).removeprefix("Value error, ")
+    return f"WHETSTONE_{'_'.join(map(str, loc)).upper()}={item.get('input')!r}: {item['msg']}"

@@ -229,6 +229,16 @@ def test_an_item_far_behind_those_that_a_labeler_has_seen_is_found(ledger: Ledge
     assert lease_next(ledger, "lee").item_id == ids[120]
 
 
+def test_a_sweeper_that_saw_an_old_deadline_does_not_end_a_lease_that_was_renewed_since(ledger: Ledger) -> None:
+    clock = Clock()
+    (id,) = open_items(ledger, 1)
+    lease = lease_next(ledger, lease_s=10, now=clock)
+    leases.renew(ledger, id, "lee", lease.token, lease_s=60, now=clock)
+    ledger.redis.zadd(keys.LEASES, {f"{id} lee": clock.at})  # what the sweeper read before the heartbeat
+    assert leases.expire(ledger, now=clock) == 0
+    assert submit(ledger, id, "lee", lease.token, now=clock) is False
+
+
 def test_answers_of_an_unknown_item_are_not_found(ledger: Ledger) -> None:
     with pytest.raises(NotFound, match="cmp_none"):
         leases.answers(ledger, "cmp_none")

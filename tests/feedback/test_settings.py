@@ -1,6 +1,7 @@
 """Settings: from the environment, checked once, frozen."""
 
 from pathlib import Path
+from typing import Self
 
 import pydantic
 import pytest
@@ -61,6 +62,22 @@ def test_all_faults_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHETSTONE_LOG_LEVEL", "loud")
     with pytest.raises(ConfigError, match=r"LEDGER_TIMEOUT_S.*LOG_LEVEL"):
         Settings.load()
+
+
+def test_a_rule_over_several_settings_speaks_for_itself_and_shows_no_other_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Strict(Settings):
+        secret: str = ""
+
+        @pydantic.model_validator(mode="after")
+        def _rule(self) -> Self:
+            raise ValueError("broker and ledger are the same Redis")
+
+    monkeypatch.setenv("WHETSTONE_SECRET", "sesame")
+    with pytest.raises(ConfigError) as caught:
+        Strict.load()
+    assert str(caught.value) == "broker and ledger are the same Redis"
 
 
 def test_settings_cannot_change_once_read() -> None:
