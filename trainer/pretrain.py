@@ -35,6 +35,11 @@ def run(settings: PretrainSettings) -> dict[str, Any]:
         raise ConfigError("--tokenizer cannot be combined with --init, which brings its own")
     if settings.width % settings.heads:
         raise ConfigError(f"--width {settings.width} is not a multiple of --heads {settings.heads}")
+    if not settings.init and settings.block_tokens > settings.context_tokens:
+        raise ConfigError(
+            f"--block-tokens {settings.block_tokens} is longer than the model's context: "
+            f"--context-tokens {settings.context_tokens}"
+        )
     with open_run("pretrain", settings, settings.text) as run:
         bad = BadRows(settings.skip_bad)
         tokenizer = _tokenizer(run, settings)

@@ -54,6 +54,8 @@ class TrainingSettings(StageSettings):
 class LimitSettings(BaseModel):
     """Length limits of prompts and completions; both shrink where they do not fit the model's context together."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
     max_prompt_tokens: int = Field(1024, gt=0)
     """Longer prompts are dropped and counted (paper: 1k)."""
     max_completion_tokens: int = Field(1024, gt=0)

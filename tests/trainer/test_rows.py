@@ -90,5 +90,5 @@ def test_row_that_cannot_be_parsed_is_counted_by_reason_without_its_details(tmp_
     bad = BadRows(skip=True)
     assert list(parse_rows(tmp_path / "a.jsonl", bad, parse)) == [1]
     assert dict(bad.reasons) == {"negative": 2}
-    with pytest.raises(InvalidRow, match="negative: -2.*--skip-bad"):
+    with pytest.raises(InvalidRow, match=r"negative: -2.*--skip-bad"):
         list(parse_rows(tmp_path / "a.jsonl", BadRows(), parse))

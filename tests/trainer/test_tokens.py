@@ -13,7 +13,7 @@ def test_padding_equal_to_eos_is_refused(tmp_path: Path, tiny_policy_dir: Path) 
     tokenizer = AutoTokenizer.from_pretrained(tiny_policy_dir)
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="same token.*'<eos>'"):
+    with pytest.raises(ConfigError, match=r"same token.*'<eos>'"):
         load_tokenizer(tmp_path)
 
 
@@ -65,7 +65,7 @@ def test_different_tokenizers_are_told_apart(tmp_path: Path, tiny_policy_dir: Pa
 
 
 def test_plain_template_keeps_turns_apart(stories_dir: Path) -> None:
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="no padding token"):
         tokenizer = load_tokenizer(stories_dir)
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
     messages.append({"role": "user", "content": "Hm"})
