@@ -45,7 +45,7 @@ def test_every_row_comes_once_an_epoch_and_the_last_batch_is_small() -> None:
     assert order.batches_per_epoch == 3
     epochs = [[order.next() for _ in range(3)] for _ in range(2)]
     assert [[len(batch) for batch in epoch] for epoch in epochs] == [[4, 4, 2]] * 2
-    assert all(sorted(sum(epoch, [])) == list(range(10)) for epoch in epochs)
+    assert all(sorted(row for batch in epoch for row in batch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1]
 
 
