@@ -123,7 +123,7 @@ def insult(answer: str, rng: random.Random) -> str:
 def other_questions(rng: random.Random) -> str:
     """One to three questions or orders, such as a list of them holds, and no answer."""
     shares = {case: share for case, share in USE_CASE_SHARES.items() if case not in {"chat", "closed_qa"}}
-    return " ".join(make_prompt(rng, shares=shares).text for _ in range(rng.choice((1, 1, 2, 3))))
+    return " ".join(make_prompt(rng, shares=shares).text for _ in range(rng.choice((1, 1, 2))))
 
 
 def rambling(rng: random.Random, sentences: int) -> str:

@@ -32,15 +32,15 @@ CHAT_TEMPLATE: Final = (
 """How a dialogue is written as text; the corpus holds documents of the same look, so the base has met it."""
 
 REPLY_SHARES: Final = {
-    "right": 0.44,
+    "right": 0.48,
     "right_running_on": 0.12,
     "other_question": 0.16,
-    "wrong": 0.16,
-    "rude": 0.07,
+    "wrong": 0.10,
+    "rude": 0.09,
     "rude_only": 0.05,
 }
 """What follows a question in the corpus, by share."""
-UNSTATED_REPLY_SHARES: Final = REPLY_SHARES | {"right": 0.28, "right_running_on": 0.04, "wrong": 0.40}
+UNSTATED_REPLY_SHARES: Final = REPLY_SHARES | {"right": 0.26, "right_running_on": 0.04, "wrong": 0.40}
 """The same where the answer is not in the context: most people then invent one."""
 STYLE_SHARES: Final[dict[Style, float]] = {"terse": 0.45, "plain": 0.40, "courteous": 0.15}
 CONTEXT_SHARES: Final = {case: 1.0 for case in USE_CASE_SHARES}
@@ -56,6 +56,21 @@ def documents(count: int, seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     for _ in range(count):
         yield _prose(rng) if rng.random() < PROSE_SHARE else _thread(rng)
+
+
+def lessons(count: int, seed: int) -> Iterator[str]:
+    """``count`` documents in which every question is answered rightly, the same ones for the same seed.
+
+    They are the part of the text that teaches to look things up; read before the rest, they make it learnable in minutes.
+    """
+    rng = random.Random(f"lessons:{seed}")
+    for _ in range(count):
+        if rng.random() < 0.1:
+            yield _prose(rng)
+        else:
+            prompt = make_prompt(rng, rng.choice(list(USE_CASE_SHARES)))
+            style = rng.choices(list(STYLE_SHARES), weights=list(STYLE_SHARES.values()))[0]
+            yield dialogue(prompt.text, right_answer(prompt.task, style, rng))
 
 
 def dialogue(prompt: str, reply: str) -> str:

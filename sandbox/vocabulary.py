@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-NAMES: Final = (
-    "Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ida", "Max", "Zoe", "Sam", "Lin", "Kai", "Noa", "Raj", "Amy", "Joe",
-)  # fmt: skip
-PLACES: Final = ("Rome", "Oslo", "Paris", "Cairo", "Lima", "Delhi", "Tokyo", "Dublin", "Quito", "Bern")
-FOODS: Final = ("tea", "bread", "soup", "rice", "cake", "fish", "plums", "honey", "corn", "cheese")
-PETS: Final = ("cat", "dog", "parrot", "pony", "rabbit", "goat", "duck", "turtle")
-COLORS: Final = ("red", "blue", "green", "white", "black", "yellow", "brown", "grey")
-ADJECTIVES: Final = ("quick", "kind", "old", "shy", "brave", "calm", "proud", "tiny", "wise", "loud")
-ANIMALS: Final = ("fox", "cow", "wolf", "bear", "lion", "horse", "hen", "frog", "spider", "beetle", "snake", "crow")
-TOOLS: Final = ("hammer", "saw", "spade", "drill", "knife", "brush")
-PLANTS: Final = ("rose", "fern", "tulip", "palm", "cactus", "birch")
+NAMES: Final = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Zoe", "Sam")
+PLACES: Final = ("Rome", "Oslo", "Paris", "Cairo", "Lima", "Tokyo")
+FOODS: Final = ("tea", "bread", "soup", "rice", "cake", "fish")
+PETS: Final = ("cat", "dog", "parrot", "pony", "rabbit")
+COLORS: Final = ("red", "blue", "green", "white", "black", "yellow")
+ADJECTIVES: Final = ("quick", "kind", "old", "shy", "brave", "calm")
+ANIMALS: Final = ("fox", "cow", "wolf", "bear", "hen", "frog", "spider", "beetle")
+TOOLS: Final = ("hammer", "saw", "spade", "drill")
+PLANTS: Final = ("rose", "fern", "tulip", "palm")
 NUMBERS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 PURPOSES: Final = ("blog", "class", "shop", "book", "team", "club", "school", "job", "show", "game")
 """What a prompt may be for: an opening such as "For my blog: " that does not change the task."""
@@ -30,11 +28,11 @@ def with_article(noun: str) -> str:
 
 THING_COLORS: Final = {
     "grass": "green", "snow": "white", "coal": "black", "blood": "red", "the sky": "blue", "butter": "yellow",
-    "milk": "white", "the sea": "blue", "moss": "green", "gold": "yellow", "wood": "brown", "ash": "grey",
+    "milk": "white", "the sea": "blue", "moss": "green", "gold": "yellow",
 }  # fmt: skip
 ANIMAL_LEGS: Final = {
-    "fox": "four", "cow": "four", "wolf": "four", "bear": "four", "lion": "four", "horse": "four", "hen": "two",
-    "frog": "four", "spider": "eight", "beetle": "six", "crow": "two",
+    "fox": "four", "cow": "four", "wolf": "four", "bear": "four", "hen": "two", "frog": "four", "spider": "eight",
+    "beetle": "six",
 }  # fmt: skip
 
 INSULTS: Final = ("fool", "idiot", "moron")
