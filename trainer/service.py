@@ -44,7 +44,7 @@ class Service:
                 self._once()
             except LedgerUnavailable as error:
                 logger.warning("ledger unavailable", error=str(error))
-            self.stopping.wait(self.settings.poll_s)
+            self.stopping.wait(self.settings.trainer_poll_s)
         rounds.let_go(self.ledger, self.token)
 
     def hold(self) -> bool:

@@ -29,7 +29,7 @@ class TrainerSettings(Settings):
     """New labels since the last round that start one by themselves; 0 waits for an operator's word."""
     min_demonstrations: int = Field(default=16, ge=1)
     """Fewest demonstrations with which a round of kind ``sft`` begins."""
-    poll_s: float = Field(default=1.0, gt=0, le=60)
+    trainer_poll_s: float = Field(default=1.0, gt=0, le=60)
     """Seconds between two looks at the ledger."""
     trainer_threads: int = Field(default=0, ge=0)
     """CPU threads of a stage; 0 takes all cores."""

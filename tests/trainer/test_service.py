@@ -47,7 +47,7 @@ def settings(ledger: Ledger, tmp_path: Path, text_file: Path) -> TrainerSettings
         held_out_text=[text_file],
         min_demonstrations=4,
         stage_options=SMALL,
-        poll_s=0.1,
+        trainer_poll_s=0.1,
         trainer_threads=1,
     )
 
