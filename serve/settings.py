@@ -30,8 +30,8 @@ class ServeSettings(Settings):
     """Most sequences that one slot decodes together; more wait inside the engine."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """Precision of weights and activations; float32 makes greedy answers equal to transformers' on CPU."""
-    kv_cache_gib: float = Field(default=1.0, gt=0)
-    """Memory for keys and values per slot, GiB; CPU engines only (a GPU divides ``gpu_memory_utilization``)."""
+    kv_cache_gib: float | None = Field(default=1.0, gt=0)
+    """Memory for keys and values per slot, GiB; null lets vLLM divide ``gpu_memory_utilization``, on a GPU."""
     gpu_memory_utilization: float = Field(default=0.42, gt=0, lt=1)
     """Share of one GPU's memory per slot; two slots fit below 0.5 each."""
     enforce_eager: bool = True

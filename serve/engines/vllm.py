@@ -106,7 +106,7 @@ class VllmEngine:
         except TimeoutError as error:
             raise EngineError(f"vLLM did not come up within {settings.engine_start_s:g} s") from error
         except Exception as error:
-            raise EngineError(f"vLLM did not start on {path}: {error}") from error
+            raise EngineError(f"vLLM did not start on {path}: {_one_line(error)}") from error
         return cls(llm, app, registry, version)
 
     @property
@@ -134,7 +134,7 @@ class VllmEngine:
         except EngineError:
             raise
         except Exception as error:
-            raise EngineError(f"vLLM did not load {path}: {error}") from error
+            raise EngineError(f"vLLM did not load {path}: {_one_line(error)}") from error
         self._rename(version)
 
     def _rename(self, version: str) -> None:
@@ -191,6 +191,10 @@ class VllmEngine:
                 await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_S)
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
 def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
     argv = [
         *("--model", str(path), "--served-model-name", version, "--dtype", settings.dtype),
@@ -201,9 +205,10 @@ def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
     ]
     if settings.max_model_len is not None:
         argv += ["--max-model-len", str(settings.max_model_len)]
+    if settings.kv_cache_gib is not None:
+        argv += ["--kv-cache-memory-bytes", str(int(settings.kv_cache_gib * 2**30))]
     if settings.enforce_eager:
         argv.append("--enforce-eager")
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = f"{settings.kv_cache_gib:g}"
     os.environ[SERVER_PID] = str(os.getpid())
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
     args: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)

@@ -165,10 +165,9 @@ class Server:
         }
 
     def start(self) -> None:
-        log = (self.directory / "serve.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "serve"], cwd=ROOT, env=self.environment, stderr=log, stdout=log
-        )
+        with (self.directory / "serve.log").open("ab") as log:
+            command = [sys.executable, "-m", "serve"]
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=log, stdout=log)
 
     def stop(self, deadline_s: float = 60.0) -> int:
         """Send SIGTERM and return the exit status."""
