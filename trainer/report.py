@@ -22,7 +22,9 @@ PROBE = "probe.json"
 PROBE_PROMPTS = 4
 PROBE_OPTIONS = ("--greedy", "--logprobs", "--max-completion-tokens", "16")
 """Options of ``generate`` that make a probe."""
-_SERVED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "settings.json")
+_SERVED = {".json", ".safetensors", ".jinja", ".model", ".txt"}
+"""Suffixes of the files that a policy directory is served from: weights, configuration, any tokenizer's files."""
+_LEFT_BEHIND = {"metrics.json", "progress.json", artifacts.MANIFEST}
 
 
 def store_policy(source: Path, root: Path, version: str, probe: list[dict[str, Any]]) -> tuple[str, str]:
@@ -35,11 +37,7 @@ def store_policy(source: Path, root: Path, version: str, probe: list[dict[str, A
     if not (root / path).exists():
         with artifacts.new_directory(root / path) as draft:
             for file in sorted(source.iterdir()):
-                if (
-                    file.name in _SERVED
-                    or file.suffix == ".safetensors"
-                    or file.name.endswith(".safetensors.index.json")
-                ):
+                if file.suffix in _SERVED and file.name not in _LEFT_BEHIND:
                     shutil.copyfile(file, draft / file.name)
             (draft / PROBE).write_text(json.dumps(probe) + "\n")
     return str(path), artifacts.verify(root / path)

@@ -1,0 +1,1 @@
+"""The demonstration: the whole loop turned twice with simulated people, measured, reported."""

@@ -1,0 +1,138 @@
+"""Streams of greedy requests that keep flowing while a policy is swapped, and the proof that nothing broke.
+
+Every answer is kept with the version that it is stamped with; afterwards each is compared with the reference decode of
+that very version, so an answer that mixes two versions, is cut, or is wrongly stamped cannot hide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+
+from feedback.records import SwapEvent
+from sandbox.agents import session
+
+STREAMS = 14
+MAX_TOKENS = 40
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """One streamed answer, as a client saw it.
+
+    Attributes:
+        prompt: what was asked.
+        began_s: unix time of the request.
+        ended_s: unix time of the last byte.
+        header_version: version in the ``X-Policy-Version`` header.
+        versions: versions named in the chunks' ``model``.
+        text: the answer.
+        finish_reason: of the last chunk; empty if the stream broke off.
+        done: whether the stream said that it was over.
+        error: what went wrong, or empty.
+    """
+
+    prompt: str
+    began_s: float
+    ended_s: float = 0.0
+    header_version: str = ""
+    versions: set[str] = field(default_factory=set)
+    text: str = ""
+    finish_reason: str = ""
+    done: bool = False
+    error: str = ""
+
+
+class Traffic:
+    """A fixed number of streams, each asking its next prompt as soon as the last answer ended."""
+
+    def __init__(self, url: str, secret: str, prompts: Sequence[str]) -> None:
+        """Ask ``prompts`` in turn, at temperature 0, with the key ``secret``."""
+        self.url, self.secret, self.prompts = url, secret, prompts
+        self.answers: list[Answer] = []
+        self._stopping = False
+        self._next = 0
+
+    async def run(self) -> None:
+        """Ask until `stop`; answers that began are always taken to their end."""
+        async with session(self.url, STREAMS) as client:
+            await asyncio.gather(*(self._stream(client) for _ in range(STREAMS)))
+
+    def stop(self) -> None:
+        """Begin no further requests."""
+        self._stopping = True
+
+    async def _stream(self, client: httpx.AsyncClient) -> None:
+        while not self._stopping:
+            prompt = self.prompts[self._next % len(self.prompts)]
+            self._next += 1
+            answer = Answer(prompt=prompt, began_s=time.time())
+            self.answers.append(answer)
+            try:
+                await self._ask(client, answer)
+            except (httpx.HTTPError, ValueError, KeyError) as error:
+                answer.error = repr(error)
+            answer.ended_s = time.time()
+
+    async def _ask(self, client: httpx.AsyncClient, answer: Answer) -> None:
+        body = {
+            "model": "live",
+            "messages": [{"role": "user", "content": answer.prompt}],
+            "temperature": 0,
+            "max_tokens": MAX_TOKENS,
+            "stream": True,
+        }
+        headers = {"Authorization": f"Bearer {self.secret}", "X-Whetstone-Consent": "no"}
+        async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
+            answer.header_version = response.headers.get("X-Policy-Version", "")
+            if response.status_code != 200:
+                answer.error = f"HTTP {response.status_code}"
+                return
+            async for line in response.aiter_lines():
+                if not line.startswith("data: "):
+                    continue
+                if line == "data: [DONE]":
+                    answer.done = True
+                    continue
+                _take(answer, json.loads(line.removeprefix("data: ")))
+
+
+def _take(answer: Answer, chunk: dict[str, object]) -> None:
+    if "error" in chunk:
+        answer.error = str(chunk["error"])[:200]
+        return
+    answer.versions.add(str(chunk["model"]))
+    for choice in chunk["choices"]:  # type: ignore[attr-defined]  # a list, by the API's contract
+        answer.text += choice["delta"].get("content") or ""
+        answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
+
+
+def count_faults(answers: Sequence[Answer], reference: Mapping[tuple[str, str], str]) -> dict[str, int]:
+    """Count answers that failed, were cut, or are not exactly what their version says.
+
+    Args:
+        answers: what clients saw.
+        reference: (version, prompt) -> greedy text of that version, decoded outside of the serving process.
+    """
+    failed = truncated = mixed = 0
+    for answer in answers:
+        if answer.error:
+            failed += 1
+        elif not answer.done or not answer.finish_reason:
+            truncated += 1
+        elif answer.versions != {answer.header_version}:
+            mixed += 1
+        elif reference.get((answer.header_version, answer.prompt)) != answer.text:
+            mixed += 1
+    return {"requests": len(answers), "failed": failed, "truncated": truncated, "mixed_version": mixed}
+
+
+def in_flight_at(answers: Sequence[Answer], event: SwapEvent) -> int:
+    """Return how many answers had begun and not ended when the swap went live."""
+    at_s = event.at.timestamp()
+    return sum(answer.began_s <= at_s <= answer.ended_s for answer in answers)
