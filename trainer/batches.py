@@ -13,6 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+_BUCKET_BATCHES = 50
+"""Batches whose rows are sorted by length together: enough to have hardly any padding, few enough to mix well."""
+
 
 class Batch(NamedTuple):
     """Right-padded sequences.
@@ -77,13 +80,17 @@ def by_tokens(lengths: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
 class EpochOrder:
     """Row numbers batch by batch, each once an epoch, in an order drawn from (seed, epoch).
 
-    The last batch of an epoch is as small as it must be; nothing is dropped. The cursor is the number of batches.
+    One batch of an epoch is as small as it must be; nothing is dropped. The cursor is the number of batches. With
+    ``lengths``, rows of similar length share a batch, so that little of it is padding.
     """
 
-    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+    def __init__(self, rows: int, batch_size: int, seed: int, lengths: Sequence[int] | None = None) -> None:
         """Stand before the first batch of ``rows`` rows."""
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.cursor = 0
+        self._lengths = lengths
+        self._epoch = -1
+        self._batches: list[list[int]] = []
 
     @property
     def batches_per_epoch(self) -> int:
@@ -94,6 +101,17 @@ class EpochOrder:
         """Return the next batch's row numbers and move on."""
         epoch, batch = divmod(self.cursor, self.batches_per_epoch)
         self.cursor += 1
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._draw(epoch)
+        return self._batches[batch]
+
+    def _draw(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(self.rows, generator=generator).tolist()
-        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        if self._lengths is None:
+            return [order[start : start + self.batch_size] for start in range(0, self.rows, self.batch_size)]
+        batches = []
+        for start in range(0, self.rows, self.batch_size * _BUCKET_BATCHES):
+            bucket = sorted(order[start : start + self.batch_size * _BUCKET_BATCHES], key=self._lengths.__getitem__)
+            batches += [bucket[first : first + self.batch_size] for first in range(0, len(bucket), self.batch_size)]
+        return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]

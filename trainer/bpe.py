@@ -23,15 +23,17 @@ def train_tokenizer(
     chat_template: str | None = None,
     special_tokens: Sequence[str] = (),
     context_tokens: int = 512,
+    bos: bool = True,
 ) -> PreTrainedTokenizerBase:
-    """Return a tokenizer with distinct padding, BOS and EOS tokens (ids 0, 1, 2) that adds none of them by itself.
+    """Return a tokenizer with distinct padding, BOS and EOS tokens that adds none of them by itself.
 
     Args:
         documents: training text.
         vocab_size: tokens in all; fewer if the text has fewer merges to offer.
         chat_template: Jinja source; a plain `User: ... Assistant:` one by default.
-        special_tokens: more special tokens, ids from 3.
+        special_tokens: more special tokens.
         context_tokens: the model's context, recorded with the tokenizer.
+        bos: whether there is a BOS token. Ids are given in the order padding, BOS, EOS, others.
 
     Raises:
         DataError: there are no documents.
@@ -41,7 +43,7 @@ def train_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[PAD, BOS, EOS, *special_tokens],
+        special_tokens=[PAD, *([BOS] if bos else []), EOS, *special_tokens],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -52,11 +54,12 @@ def train_tokenizer(
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
-        bos_token=BOS,
+        bos_token=BOS if bos else None,
         eos_token=EOS,
         additional_special_tokens=list(special_tokens),
         chat_template=chat_template or PLAIN_CHAT_TEMPLATE,
         model_max_length=context_tokens,
+        padding_side="left",
         clean_up_tokenization_spaces=False,
     )
 

@@ -1,6 +1,6 @@
 """The loop that pretraining, supervised fine-tuning and the reward model share: gradient, step, progress, checkpoint.
 
-Knows step counts, the cosine schedule and when to write a checkpoint; does not know losses or data, which the
+Knows step counts, schedules and when to write a checkpoint; does not know losses or data, which the
 stage gives as a function that accumulates one batch's gradient.
 """
 
@@ -14,12 +14,10 @@ import torch
 from torch import nn
 
 from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.optimization import adamw, cosine, guarded_step, set_lr
+from trainer.optimization import Schedule, adamw, guarded_step, set_lr
 from trainer.progress import Progress
 from trainer.run import Run
 from trainer.settings import TrainingSettings
-
-CosineLr = tuple[float, int]
 
 
 class Cursor(Protocol):
@@ -39,12 +37,11 @@ def optimize(
     gradient: Callable[[], dict[str, float]],
     cursor: Cursor,
     *,
-    steps: int,
+    schedule: Schedule,
     lr: float,
-    warmup_steps: int = 0,
     after_step: Callable[[int], None] | None = None,
 ) -> int:
-    """Take ``steps`` optimizer steps, going on from the run's last checkpoint if it has one.
+    """Take the schedule's steps, going on from the run's last checkpoint if it has one.
 
     Args:
         run: gives directory and name.
@@ -52,9 +49,8 @@ def optimize(
         model: whose trainable parameters move; put into training mode.
         gradient: accumulates the gradient of the next batch and returns metrics, ``loss`` among them.
         cursor: where the stage stands in its data.
-        steps: in all, those before the checkpoint included.
-        lr: peak learning rate; cosine to a tenth.
-        warmup_steps: steps of linear warm-up.
+        schedule: how many steps in all, those before the checkpoint included, and the share of the peak at each.
+        lr: peak learning rate.
         after_step: called with the number of steps done, before a checkpoint is written.
 
     Returns:
@@ -64,7 +60,7 @@ def optimize(
         Diverged: a loss or gradient is not finite.
     """
     optimizer = adamw(model, settings, lr)
-    start = 0
+    start, steps = 0, schedule.steps
     if (latest := run.latest_checkpoint()) is not None:
         resumed = load_checkpoint(latest, modules={"model": model}, optimizers={"adam": optimizer})
         cursor.restore(resumed.state)
@@ -72,7 +68,7 @@ def optimize(
     model.train()
     with Progress(run.stage, steps, run.directory, start=start) as progress:
         for step in range(start, steps):
-            rate = lr * cosine(step, steps, warmup=warmup_steps)
+            rate = lr * schedule.share(step)
             set_lr(optimizer, rate)
             metrics = gradient()
             norm = guarded_step(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -34,15 +35,31 @@ def adamw(model: nn.Module, settings: TrainingSettings, lr: float) -> torch.opti
     )
 
 
-def cosine(step: int, steps: int, *, floor: float = 0.1, warmup: int = 0) -> float:
-    """Return the share of the peak learning rate at ``step`` (from 0): linear warm-up, then cosine to ``floor``.
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Share of the peak learning rate at each step: linear warm-up, then a fall to ``floor``.
 
     Source: Ouyang et al. 2022, appendix C: cosine to 10 % of the peak; no warm-up in SFT and reward model.
+
+    Attributes:
+        steps: in all.
+        floor: share at the last step.
+        warmup: steps of warm-up.
+        linear: fall in a straight line instead of a cosine.
     """
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    progress = (step - warmup) / max(steps - 1 - warmup, 1)
-    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+    steps: int
+    floor: float = 0.1
+    warmup: int = 0
+    linear: bool = False
+
+    def share(self, step: int) -> float:
+        """Return the share at ``step``, counted from 0."""
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        progress = min((step - self.warmup) / max(self.steps - 1 - self.warmup, 1), 1.0)
+        left = 1.0 - progress if self.linear else 0.5 * (1.0 + math.cos(math.pi * progress))
+        return self.floor + (1.0 - self.floor) * left
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

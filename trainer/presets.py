@@ -22,15 +22,21 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {},
     # A Llama of 1-3 M parameters on two cores: higher learning rates, smaller batches, minutes in all.
     "sandbox": {
-        "pretrain": {},
-        "sft": _SANDBOX_LIMITS | {"epochs": 3, "batch_size": 16, "lr": 5e-4, "dropout": 0.0},
+        "pretrain": {
+            "width": 128, "layers": 4, "heads": 4, "mlp_width": 384, "tied": True, "init_std": 0.04,
+            "context_tokens": 256, "vocab_size": 1024, "bos": False,
+            # Documents apart: look-ups in the own context are the hard part, and neighbours only distract.
+            "packed": False, "block_tokens": 128, "batch_size": 48,
+            "lr": 3e-3, "beta2": 0.98, "weight_decay": 0.05, "warmup_steps": 40, "schedule": "linear", "lr_floor": 0.03,
+        },
+        "sft": _SANDBOX_LIMITS | {"epochs": 3, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
         "reward": _SANDBOX_LIMITS | {"batch_size": 16, "lr": 3e-4},
         "ppo": _SANDBOX_LIMITS,
         "evaluate": _SANDBOX_LIMITS,
         "score": _SANDBOX_LIMITS,
         "generate": _SANDBOX_LIMITS,
     },
-}
+}  # fmt: skip
 
 
 def resolve(stage: str, kind: type[Settings], preset: str, given: Mapping[str, Any]) -> Settings:

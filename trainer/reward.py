@@ -33,6 +33,7 @@ from trainer.loop import optimize, precision
 from trainer.losses import kwise_loss_batch
 from trainer.models import ScalarModel, load_tokenizer
 from trainer.normalisation import centre
+from trainer.optimization import Schedule
 from trainer.pair_report import JudgedPrompt, by_key, report
 from trainer.run import open_run
 from trainer.score import judge
@@ -78,7 +79,7 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         order = EpochOrder(len(parts.train), settings.batch_size, settings.seed)
         gradient = _Gradient(model, parts.train, order, settings, pad_id)
         steps = settings.max_steps or settings.epochs * order.batches_per_epoch
-        optimize(run, settings, model, gradient, gradient, steps=steps, lr=settings.lr)
+        optimize(run, settings, model, gradient, gradient, schedule=Schedule(steps=steps), lr=settings.lr)
         zero_of = demonstrations or [g.prompt_ids + completion for g in parts.train for completion in g.completions]
         centre(model, zero_of, pad_id, settings.micro_batch_tokens)
         model.save(run.directory, tokenizer)

@@ -81,18 +81,28 @@ class PretrainSettings(TrainingSettings):
     """Width of the residual stream of a new model."""
     layers: int = Field(4, gt=0)
     """Layers of a new model."""
+    mlp_width: int = Field(0, ge=0)
+    """Width of the gated MLP of a new model; 0 takes 8/3 of `width`, rounded up to a multiple of 32."""
     heads: int = Field(6, gt=0)
     """Attention heads of a new model; must divide `width`."""
     context_tokens: int = Field(512, gt=0)
     """Longest sequence of a new model."""
+    bos: bool = True
+    """Give a newly trained tokenizer a <bos> token (it never adds it by itself)."""
+    packed: bool = True
+    """Pack documents into full blocks; otherwise each document is a row that no other document is seen from."""
     block_tokens: int = Field(256, gt=1)
-    """Length of the packed training blocks."""
+    """Length of the packed blocks; the most tokens of a document when they are not packed."""
     batch_size: int = Field(32, gt=0)
-    """Blocks per optimizer step."""
+    """Blocks (or documents) per optimizer step."""
     epochs: float = Field(1.0, gt=0)
     """Passes over the text; may be a fraction."""
     lr: float = Field(2e-3, gt=0)
-    """Peak learning rate, reached after `warmup_steps`, then cosine to a tenth."""
+    """Peak learning rate, reached after `warmup_steps`."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls from its peak."""
+    lr_floor: float = Field(0.1, ge=0, le=1)
+    """Share of the peak at which the learning rate ends."""
     warmup_steps: int = Field(20, ge=0)
     """Steps of linear warm-up from 0."""
     valid_fraction: float = Field(0.02, ge=0, lt=1)
@@ -112,6 +122,8 @@ class SftSettings(TrainingSettings, LimitSettings):
     """Pretraining text to mix in; none turns the mix off."""
     text_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of a batch that is pretraining text when `text` is given (C.3: 10 %)."""
+    text_packed: bool = True
+    """Pack documents into full blocks; otherwise each document is a row of its own."""
     reward_model: Path | None = None
     """Reward model that chooses the epoch by its mean score on validation prompts; else validation loss chooses."""
     epochs: int = Field(16, gt=0)
@@ -125,7 +137,7 @@ class SftSettings(TrainingSettings, LimitSettings):
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of demonstrations without a split that are held out, by hash of the prompt."""
     text_block_tokens: int = Field(128, gt=1)
-    """Length of a block of the mixed-in text."""
+    """Length of a block of the mixed-in text; the most tokens of a document when they are not packed."""
     select_prompts: int = Field(64, gt=0)
     """Validation prompts that are sampled for the reward model at the end of each epoch."""
 

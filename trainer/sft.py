@@ -36,10 +36,12 @@ from trainer.logprobs import token_logprobs
 from trainer.loop import optimize, precision
 from trainer.losses import language_model_loss
 from trainer.models import context_tokens, load_policy, load_tokenizer, save_policy
-from trainer.pretrain import block_loss
+from trainer.optimization import Schedule
+from trainer.pretrain import text_loss
 from trainer.run import open_run
 from trainer.selection import Selection
 from trainer.settings import SftSettings
+from trainer.text import read_text_documents
 
 _EVALUATION_TOKENS = 16384
 
@@ -78,7 +80,8 @@ def run(settings: SftSettings) -> dict[str, Any]:
             if step % per_epoch == 0 or step == steps:
                 selection.consider(-(-step // per_epoch))
 
-        optimize(run, settings, policy, gradient, gradient, steps=steps, lr=settings.lr, after_step=after_step)
+        schedule = Schedule(steps=steps)
+        optimize(run, settings, policy, gradient, gradient, schedule=schedule, lr=settings.lr, after_step=after_step)
         selection.take_best()
         save_policy(policy, tokenizer, run.directory)
         return run.finish(
@@ -171,7 +174,7 @@ class _Gradient:
         metrics = {"loss": float(answers.detach())}
         if self.text is not None:
             with precision(self.settings, self.policy.device):
-                text = block_loss(self.policy, self.text.take(self.text_rows).to(self.policy.device))
+                text = text_loss(self.policy, *self.text.take_rows(self.text_rows))
             (share * text).backward()  # type: ignore[no-untyped-call]
             metrics["text_loss"] = float(text.detach())
         self.last_loss = metrics["loss"]
@@ -200,6 +203,7 @@ def _gradient(
     text = None
     if text_rows:
         bad = BadRows(settings.skip_bad)
-        text = read_text_blocks(settings.text, tokenizer, settings.text_block_tokens, seed=settings.seed, bad=bad)
+        read = read_text_blocks if settings.text_packed else read_text_documents
+        text = read(settings.text, tokenizer, settings.text_block_tokens, seed=settings.seed, bad=bad)
     order = EpochOrder(len(train), settings.batch_size - text_rows, settings.seed)
     return _Gradient(policy, int(tokenizer.pad_token_id), train, order, text, text_rows, settings)

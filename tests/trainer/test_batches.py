@@ -49,9 +49,22 @@ def test_every_row_comes_once_an_epoch_and_the_last_batch_is_small() -> None:
     assert epochs[0] != epochs[1]
 
 
-def test_cursor_resumes_the_order() -> None:
-    order = EpochOrder(10, 3, seed=1)
+def test_rows_of_similar_length_share_a_batch_and_none_is_lost() -> None:
+    generator = random.Random(0)
+    lengths = [generator.randint(1, 100) for _ in range(1003)]
+    order = EpochOrder(1003, 10, seed=0, lengths=lengths)
+    batches = [order.next() for _ in range(order.batches_per_epoch)]
+    assert sorted(row for batch in batches for row in batch) == list(range(1003))
+    padding = sum(max(lengths[row] for row in batch) * len(batch) for batch in batches) / sum(lengths) - 1
+    assert padding < 0.1
+    means = [sum(lengths[row] for row in batch) / len(batch) for batch in batches]
+    assert means != sorted(means)
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 1, 4, 1, 5, 9, 2, 6, 5, 3]])
+def test_cursor_resumes_the_order(lengths: list[int] | None) -> None:
+    order = EpochOrder(10, 3, seed=1, lengths=lengths)
     expected = [order.next() for _ in range(9)]
-    resumed = EpochOrder(10, 3, seed=1)
+    resumed = EpochOrder(10, 3, seed=1, lengths=lengths)
     resumed.cursor = 5
     assert [resumed.next() for _ in range(4)] == expected[5:]

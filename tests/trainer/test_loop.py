@@ -11,6 +11,7 @@ from torch import nn
 
 from feedback.errors import Diverged
 from trainer.loop import optimize
+from trainer.optimization import Schedule
 from trainer.run import open_run
 from trainer.settings import RewardSettings
 
@@ -45,7 +46,9 @@ def test_steps_follow_the_schedule_and_callback_sees_each(tmp_path: Path) -> Non
     model, seen = nn.Linear(1, 1), []
     with open_run("reward", settings(tmp_path)) as run:
         line = Line(model)
-        start = optimize(run, settings(tmp_path), model, line, line, steps=5, lr=0.1, after_step=seen.append)
+        start = optimize(
+            run, settings(tmp_path), model, line, line, schedule=Schedule(steps=5), lr=0.1, after_step=seen.append
+        )
         lines = [json.loads(row) for row in (run.directory / "metrics.jsonl").read_text().splitlines()]
     assert start == 0
     assert seen == [1, 2, 3, 4, 5]
@@ -58,7 +61,9 @@ def test_checkpoint_is_taken_up_where_it_was_left(tmp_path: Path) -> None:
         model = nn.Linear(1, 1)
         with open_run("reward", settings(tmp_path, checkpoint_every=2)) as run:
             line = Line(model)
-            began = optimize(run, settings(tmp_path, checkpoint_every=2), model, line, line, steps=6, lr=0.1)
+            began = optimize(
+                run, settings(tmp_path, checkpoint_every=2), model, line, line, schedule=Schedule(steps=6), lr=0.1
+            )
         assert (began, line.seen) == (expected, 6)
 
 
@@ -67,5 +72,5 @@ def test_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path: Path)
     with open_run("reward", settings(tmp_path)) as run:
         line = Line(model, fail_at=3)
         with pytest.raises(Diverged, match=r"reward step 3: loss is nan"):
-            optimize(run, settings(tmp_path), model, line, line, steps=6, lr=0.1)
+            optimize(run, settings(tmp_path), model, line, line, schedule=Schedule(steps=6), lr=0.1)
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from feedback.errors import Diverged
-from trainer.optimization import adamw, cosine, guarded_step
+from trainer.optimization import Schedule, adamw, guarded_step
 from trainer.settings import TrainingSettings
 
 
@@ -41,18 +41,23 @@ def test_weight_decay_acts_on_matrices_only() -> None:
 
 
 def test_cosine_falls_from_the_peak_to_a_tenth() -> None:
-    shares = [cosine(step, 11) for step in range(11)]
+    shares = [Schedule(steps=11).share(step) for step in range(11)]
     assert shares[0] == 1.0
     assert math.isclose(shares[5], 0.55)
     assert math.isclose(shares[-1], 0.1)
     assert shares == sorted(shares, reverse=True)
-    assert cosine(0, 1) == 1.0
+    assert Schedule(steps=1).share(0) == 1.0
 
 
 def test_warmup_rises_to_the_peak_first() -> None:
-    shares = [cosine(step, 20, warmup=4) for step in range(20)]
+    shares = [Schedule(steps=20, warmup=4).share(step) for step in range(20)]
     assert shares[:5] == [0.2, 0.4, 0.6, 0.8, 1.0]
     assert math.isclose(shares[-1], 0.1)
+
+
+def test_line_falls_straight_to_its_floor() -> None:
+    schedule = Schedule(steps=11, floor=0.0, linear=True)
+    assert [round(schedule.share(step), 6) for step in (0, 5, 10)] == [1.0, 0.5, 0.0]
 
 
 def test_gradient_is_clipped_before_the_step() -> None:

@@ -13,8 +13,9 @@ from feedback import artifacts
 from feedback.errors import ConfigError, DataError
 from trainer import pretrain
 from trainer.models import load_policy
-from trainer.pretrain import block_loss, mean_loss
+from trainer.pretrain import mean_loss, text_loss
 from trainer.settings import PretrainSettings
+from trainer.text import TextBlocks
 
 
 @pytest.fixture
@@ -101,13 +102,22 @@ def test_bfloat16_stays_near_float32(tmp_path: Path, text: Path) -> None:
 @torch.no_grad()
 def test_loss_is_the_mean_over_predicted_tokens_whatever_the_batches(tiny_policy_dir: Path) -> None:
     policy = load_policy(tiny_policy_dir)
-    blocks = torch.randint(3, 300, (7, 12))
-    whole = float(block_loss(policy, blocks))
-    logprobs = policy(input_ids=blocks).logits.log_softmax(-1)
-    brute = [-float(logprobs[row, t - 1, blocks[row, t]]) for row in range(7) for t in range(1, 12)]
-    assert math.isclose(whole, sum(brute) / len(brute), rel_tol=1e-5)
+    lengths = torch.tensor([12, 3, 7, 12, 2, 9, 5])
+    ids = torch.randint(3, 300, (7, 12))
+    logprobs = policy(input_ids=ids).logits.log_softmax(-1)
+    brute = [-float(logprobs[row, t - 1, ids[row, t]]) for row in range(7) for t in range(1, int(lengths[row]))]
+    assert math.isclose(float(text_loss(policy, ids, lengths)), sum(brute) / len(brute), rel_tol=1e-5)
+    poisoned = ids.where(torch.arange(12) < lengths[:, None], 299)
     for batch_size in (1, 3, 100):
-        assert math.isclose(mean_loss(policy, blocks, batch_size), whole, rel_tol=1e-5)
+        found = mean_loss(policy, TextBlocks(poisoned, lengths_N=lengths), batch_size)
+        assert math.isclose(found, sum(brute) / len(brute), rel_tol=1e-5)
+
+
+def test_documents_apart_are_learned_too(tmp_path: Path, text: Path) -> None:
+    metrics = pretrain.run(settings(tmp_path, text, packed=False, bos=False, schedule="linear", lr_floor=0.0))
+    assert metrics["valid_loss"] < 0.6 * math.log(290)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
+    assert (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id) == (None, 0, 1)
 
 
 @pytest.mark.parametrize(

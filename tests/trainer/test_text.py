@@ -80,4 +80,4 @@ def test_pretrained_model_knows_the_text_it_was_trained_on(data_root: Path, stor
     text = gzip.decompress((data_root / "text-tinystories-sample" / "stories.txt.gz").read_bytes()).decode()
     ids = torch.tensor(tokenizer(text[:20000])["input_ids"])
     blocks = ids[: len(ids) // 256 * 256].view(-1, 256)
-    assert mean_loss(load_policy(stories_dir), blocks, 16) < 1.9
+    assert mean_loss(load_policy(stories_dir), TextBlocks(blocks), 16) < 1.9
