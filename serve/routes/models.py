@@ -14,8 +14,17 @@ def make_router(deps: Dependencies) -> APIRouter:
 
     @router.get("/v1/models")
     def list_models() -> dict[str, Any]:
-        """List aliases and versions that a slot holds."""
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "whetstone"} for name in deps.traffic.names()]
+        """List aliases and versions that a slot holds; ``root`` is the exact version behind a name."""
+        data = [
+            {
+                "id": name,
+                "object": "model",
+                "created": 0,
+                "owned_by": "whetstone",
+                "root": deps.traffic.choose(name).version,
+            }
+            for name in deps.traffic.names()
+        ]
         return {"object": "list", "data": data}
 
     return router

@@ -6,7 +6,14 @@ import * as lease from "/static/labeling/lease.js";
 import * as rank from "/static/labeling/ranking.js";
 import * as view from "/static/labeling/view.js";
 
-const SKIPS = ["I do not know the language", "It needs knowledge I lack", "It is broken", "It is too long", "It is offensive", "Something else"];
+const SKIPS = [
+  "I do not know the language",
+  "It needs knowledge I lack",
+  "It is broken",
+  "It is too long",
+  "It is offensive",
+  "Something else",
+];
 const LOOK_AGAIN_S = 10;
 
 let item = null;
@@ -165,7 +172,8 @@ function onKey(event) {
   if (!item || $("dialog[open]")) return;
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return handled(event, submit);
   const typing = event.target.matches("input, textarea, select");
-  if (typing && event.key === "Escape") return handled(event, () => (item.kind === "comparison" ? focus(focused) : event.target.blur()));
+  const leave = () => (item.kind === "comparison" ? focus(focused) : event.target.blur());
+  if (typing && event.key === "Escape") return handled(event, leave);
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code)?.[1];
   const common = { s: askSkip, "?": toggleLegend };
@@ -214,11 +222,18 @@ function wire() {
   $("#response").addEventListener("input", (event) => change({ ...draft, response: event.target.value }, false));
   $("#note").addEventListener("input", (event) => change({ ...draft, note: event.target.value }, false));
   $("#queue").addEventListener("change", changeQueue);
-  const dialog = $("#skip-dialog");
-  $("#skip-reasons").append(
-    ...SKIPS.map((words, index) => el("button", { type: "submit", value: words }, el("kbd", { text: String(index + 1) }), words)),
+  wireSkip($("#skip-dialog"));
+}
+
+function wireSkip(dialog) {
+  const choices = SKIPS.map((words, index) =>
+    el("button", { type: "submit", value: words }, el("kbd", { text: String(index + 1) }), words),
   );
-  dialog.addEventListener("keydown", (event) => SKIPS[Number(event.key) - 1] && handled(event, () => dialog.close(SKIPS[Number(event.key) - 1])));
+  $("#skip-reasons").append(...choices);
+  dialog.addEventListener("keydown", (event) => {
+    const chosen = SKIPS[Number(event.key) - 1];
+    if (chosen) handled(event, () => dialog.close(chosen));
+  });
   dialog.addEventListener("close", () => dialog.returnValue && item && skip(dialog.returnValue));
 }
 

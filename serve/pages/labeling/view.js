@@ -20,7 +20,8 @@ export function drawItem(item, draft, handlers) {
   );
   const words = item.messages.reduce((sum, message) => sum + message.content.split(/\s+/).filter(Boolean).length, 0);
   $("#prompt-size").textContent = `${words} words`;
-  $("#cards").replaceChildren(...item.completions.map((completion, position) => newCard(completion, position, handlers)));
+  const cards = item.completions.map((completion, position) => newCard(completion, position, handlers));
+  $("#cards").replaceChildren(...cards);
   $("#writing").hidden = comparison;
   $("#note-box").hidden = !comparison;
   $("#response").value = draft.response;

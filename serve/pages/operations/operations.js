@@ -26,7 +26,7 @@ async function refresh() {
   );
   policies = found;
   redraw("#aliases", [status.aliases, policies], () => sections.aliases(status, policies, ask));
-  redraw("#tiles", [status.counts, status.queues], () => sections.tiles(status));
+  redraw("#tiles", [status.counts, status.queues, status.dead_letters], () => sections.tiles(status));
   redraw("#round", [status.round, status.round_requested], () => sections.round(status));
   redraw("#slots", [status.slots, status.aliases.live], () => sections.slots(status));
   redraw("#policies", policies, () => sections.policyRows(policies, ask));

@@ -2,7 +2,10 @@
 
 import { ago, el } from "/static/shared/dom.js";
 
-const STAGES = ["snapshot", "sft", "reward", "ppo", "evaluate", "register"];
+const STAGES = {
+  sft: ["snapshot", "sft", "evaluate", "generate", "register"],
+  ppo: ["snapshot", "reward", "ppo", "evaluate", "generate", "register"],
+};
 const SVG = "http://www.w3.org/2000/svg";
 const short = (value, digits = 3) => (typeof value === "number" ? Number(value.toPrecision(digits)).toString() : "–");
 const percent = (value) => (typeof value === "number" ? `${(value * 100).toFixed(1)} %` : "–");
@@ -24,46 +27,66 @@ export function aliases(status, policies, act) {
       { class: `alias ${name}` },
       el("div", { class: "name", text: name }),
       el("div", { class: "version", text: version ?? "none" }),
-      el("div", { class: "muted small", text: policy ? `${policy.kind}, made ${ago(policy.created_at)}, ${note}` : note }),
+      el("div", {
+        class: "muted small",
+        text: policy ? `${policy.kind}, made ${ago(policy.created_at)}, ${note}` : note,
+      }),
       el("div", { class: "row" }, button, policy && name === "candidate" ? verdict(policy) : null),
     );
   });
 }
 
-const verdict = (policy) =>
-  el("span", { class: `chip ${policy.decision.promote ? "good" : "bad"}`, text: policy.decision.promote ? "gate passes" : "gate refuses" });
+function verdict({ decision }) {
+  const [kind, text] = decision.promote ? ["good", "gate passes"] : ["bad", "gate refuses"];
+  return el("span", { class: `chip ${kind}`, text });
+}
 
 /** Return the tiles of counts and queues. */
-export function tiles({ counts, queues }) {
+export function tiles({ counts, queues, dead_letters: deadLetters }) {
   const shown = [
     ["prompts logged", counts.interactions],
     ["prompts kept", counts.prompts],
     ["labels", counts.labels],
     ["demonstrations", counts.demonstrations],
     ["being sampled", queues.being_sampled],
-    ...Object.entries(queues).filter(([name]) => name !== "being_sampled").map(([name, count]) => [`${name} queue`, count]),
+    ["dead letters", deadLetters ?? 0],
+    ...Object.entries(queues)
+      .filter(([name]) => name !== "being_sampled")
+      .map(([name, count]) => [`${name} queue`, count]),
   ];
-  return shown.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value.toLocaleString("en") })));
+  return shown.map(([name, value]) =>
+    el("div", {}, el("dt", { text: name }), el("dd", { text: value.toLocaleString("en") })),
+  );
 }
 
 /** Return the running or last round as steps. */
 export function round({ round: last, round_requested: requested }) {
   const asked = requested ? el("p", { class: "chip accent", text: `${requested} round asked for` }) : null;
   if (!last) return [el("p", { class: "muted", text: "No round has run yet." }), asked].filter(Boolean);
-  const at = STAGES.indexOf(last.stage);
+  const stages = STAGES[last.kind];
+  const at = last.state === "done" ? stages.length : stages.indexOf(last.stage);
   const state = { running: "accent", done: "good", failed: "bad" }[last.state];
-  const steps = STAGES.map((name, index) => {
-    const took_s = last.seconds[name];
-    const done = last.state === "done" || index < at || (took_s !== undefined && index !== at);
-    const kind = index === at && last.state !== "done" ? (last.state === "failed" ? "failed" : "now") : done ? "done" : "";
-    return el("li", { class: kind }, name, el("small", { text: took_s === undefined ? "" : `${took_s.toFixed(1)} s` }));
+  const steps = stages.map((name, index) => {
+    const kind = index < at ? "done" : index > at ? "" : last.state === "failed" ? "failed" : "now";
+    return el("li", { class: kind }, name, el("small", { text: stageNote(last, name, index === at) }));
   });
   const when = last.finished_at ? `finished ${ago(last.finished_at)}` : `began ${ago(last.created_at)}`;
+  const made = last.version ? `, made ${last.version}` : "";
+  const told = el("span", { class: "muted small", text: `${last.kind} round, ${when}${made}` });
   return [
-    el("div", { class: "row" }, el("span", { class: `chip ${state}`, text: last.state }), el("span", { class: "muted small", text: `${last.kind} round, ${when}${last.version ? `, made ${last.version}` : ""}` }), asked),
+    el("div", { class: "row" }, el("span", { class: `chip ${state}`, text: last.state }), told, asked),
     el("ol", { class: "stages" }, steps),
     last.error ? el("p", { class: "error text small", text: last.error }) : null,
   ].filter(Boolean);
+}
+
+/** Return how long a stage took, or how far the running one is. */
+function stageNote({ seconds, progress }, name, running) {
+  if (running && progress.steps) {
+    const eta = progress.eta_s > 0 ? `, ${Math.ceil(progress.eta_s)} s left` : "";
+    return `${progress.step} of ${progress.steps}${eta}`;
+  }
+  return seconds[name] === undefined ? "" : `${seconds[name].toFixed(1)} s`;
 }
 
 /** Return one line per engine slot. */
@@ -88,7 +111,9 @@ export function policyRows(policies, act) {
   return policies.map((policy) => {
     const live = policy.aliases.includes("live");
     const figures = policy.figures ?? {};
-    const badges = policy.aliases.map((name) => el("span", { class: `chip ${name === "live" ? "good" : "accent"}`, text: name }));
+    const badges = policy.aliases.map((name) =>
+      el("span", { class: `chip ${name === "live" ? "good" : "accent"}`, text: name }),
+    );
     return el(
       "tr",
       {},
@@ -99,17 +124,18 @@ export function policyRows(policies, act) {
       el("td", { class: "nowrap" }, winRate(figures.win_rate)),
       el("td", { text: short(figures.kl_nats) }),
       el("td", { text: short(figures.length_ratio) }),
-      el("td", {}, el("details", { class: "gate" }, el("summary", {}, verdict(policy)), checks(policy.decision.reasons))),
+      el("td", {}, gateDetails(policy)),
       el("td", {}, live ? null : el("button", { text: "Promote", onclick: () => act("promote", policy) })),
     );
   });
 }
 
-/** Return the gate's reasons as a list. */
-export function checks(reasons) {
-  return el("ul", { class: "checks" }, checkItems(reasons));
+function gateDetails(policy) {
+  const reasons = el("ul", { class: "checks" }, checkItems(policy.decision.reasons));
+  return el("details", { class: "gate" }, el("summary", {}, verdict(policy)), reasons);
 }
 
+/** Return the gate's reasons as list items. */
 export const checkItems = (reasons) =>
   reasons.map((reason) => el("li", { class: reason.startsWith("FAIL") ? "fail" : "pass", text: reason }));
 
@@ -138,8 +164,9 @@ export function swaps(events) {
   if (!events.length) return [el("li", {}, el("span", { class: "muted", text: "No swap yet." }))];
   return events.map((event) => {
     const kind = { live: "good", failed: "bad", pending: "steel" }[event.state];
-    const details = event.state === "live" ? `loaded in ${event.load_s.toFixed(2)} s, ${event.in_flight} in flight finished on ${event.previous || "nothing"}` : event.error;
-    return entry(event.at, el("span", { class: `chip ${kind}`, text: event.state }), el("span", {}, el("b", { class: "mono", text: event.version }), el("span", { class: "muted small", text: `  on ${event.replica}` })), details);
+    const left = event.in_flight ? `, ${event.in_flight} in flight stayed on ${event.previous}` : "";
+    const details = event.state === "live" ? `loaded in ${event.load_s.toFixed(2)} s${left}` : event.error;
+    return entry(event.at, kind, event.state, event.version, `on ${event.replica}`, details);
   });
 }
 
@@ -149,10 +176,17 @@ export function audit(entries) {
   return entries.map((each) => {
     const kind = each.action === "roll back" || each.action.includes("refused") ? "bad" : "accent";
     const what = each.after ? `${each.before || "none"} → ${each.after}` : each.subject;
-    return entry(each.at, el("span", { class: `chip ${kind}`, text: each.action }), el("span", {}, el("span", { class: "mono", text: what }), el("span", { class: "muted small", text: `  by ${each.actor}` })), each.reason);
+    return entry(each.at, kind, each.action, what, `by ${each.actor}`, each.reason);
   });
 }
 
-function entry(at, chip, what, why) {
-  return el("li", {}, el("time", { class: "muted small", datetime: at, title: at, text: ago(at) }), chip, what, why ? el("span", { class: "why", text: why }) : null);
+function entry(at, kind, action, what, where, why) {
+  return el(
+    "li",
+    {},
+    el("time", { class: "muted small", datetime: at, title: at, text: ago(at) }),
+    el("span", { class: `chip ${kind}`, text: action }),
+    el("span", {}, el("span", { class: "mono", text: what }), el("span", { class: "muted small", text: ` ${where}` })),
+    why ? el("span", { class: "why", text: why }) : null,
+  );
 }

@@ -7,12 +7,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 from feedback import access, comparisons, demonstrations, prompts
 from feedback.client import Ledger
@@ -31,9 +31,12 @@ class Site:
         self.ledger = ledger
         self.app = app
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._thread.start()
@@ -101,6 +104,13 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+class Serving(Protocol):
+    """Whatever answers under an address."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class Watched:
     """A page, and everything that it should never do."""
 
@@ -109,7 +119,7 @@ class Watched:
         self.faults: list[str] = []
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on("console", lambda message: self._console(message))
-        page.on("dialog", lambda dialog: (self.faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", lambda dialog: self._dialog(dialog))
         page.set_default_timeout(15_000)
 
     def _console(self, message: Any) -> None:
@@ -117,7 +127,11 @@ class Watched:
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.faults.append(f"console: {message.text}")
 
-    def open(self, site: Site, path: str, secret: str) -> Page:
+    def _dialog(self, dialog: Dialog) -> None:
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def open(self, site: Serving, path: str, secret: str) -> Page:
         """Open a page and hand over the key, by keyboard."""
         self.page.goto(site.url + path)
         self.page.wait_for_selector("#key:focus")

@@ -17,6 +17,7 @@ from feedback.records import Interaction, Message, Rating, utc_now
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+    from tests.serve.conftest import Server
     from tests.serve.pages.conftest import Site, Watched
 
 pytestmark = [pytest.mark.redis, pytest.mark.browser]
@@ -217,3 +218,30 @@ def test_hostile_answer_is_text(site: "Site", watched: "Watched") -> None:
     assert page.locator(".turn .text").all_text_contents() == [hostile, hostile]
     assert page.locator(".turn .text *").count() == 0
     page.wait_for_timeout(200)
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_real_policy_streams_into_the_page_and_its_answer_can_be_rated(server: "Server", watched: "Watched") -> None:
+    version = server.live()
+    page = watched.open(server, "/playground", server.client_key)
+    page.wait_for_selector("#prompt:focus")
+    options = page.locator("#model option").all_inner_texts()
+    assert f"live → {version}" in options
+    page.fill("#temperature", "0")
+    page.fill("#max_tokens", "8")
+    page.fill("#prompt", "hello")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".turn.assistant .rate:not([hidden])")
+    reference = server.references[version]
+    expected = reference.tokenizer.decode(reference.chat("hello", 8), skip_special_tokens=True)
+    assert page.locator(".turn.assistant .text").text_content() == expected
+    assert page.locator(".turn.assistant .version").inner_text() == version
+    before = len([*server.ledger.stream(keys.RATINGS, Rating)])
+    page.click(".turn .up")
+    page.wait_for_selector(".turn .up[aria-pressed=true]")
+    server.wait(lambda: len([*server.ledger.stream(keys.RATINGS, Rating)]) == before + 1, "the rating", 10)
+    *_, (_, rating) = server.ledger.stream(keys.RATINGS, Rating)
+    server.wait(lambda: interactions.count(server.ledger) > 0, "the log", 10)
+    assert rating.rating == 1
+    assert interactions.get(server.ledger, rating.interaction_id).policy_version == version

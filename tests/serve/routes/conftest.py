@@ -1,11 +1,9 @@
 """An app of the ledger's routes over a real Redis, and records to work on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -82,7 +80,7 @@ class World:
             self.secrets[role, owner], _ = access.create(self.ledger, role, owner, group=group)
         return self.secrets[role, owner]
 
-    def call(self, method: str, path: str, body: Any = None, *, role: str, owner: str = "ada") -> httpx.Response:
+    def call(self, method: str, path: str, body: Any = None, *, role: str, owner: str = "ada") -> Any:
         headers = {"Authorization": f"Bearer {self.secret(role, owner)}"}
         return self.client.request(method, path, json=body, headers=headers)
 
@@ -119,8 +117,3 @@ def completions(texts: list[str]) -> list[Completion]:
 @pytest.fixture
 def world(ledger: Ledger, tmp_path: Path) -> World:
     return World(ledger, tmp_path)
-
-
-@pytest.fixture
-def call(world: World) -> Callable[..., httpx.Response]:
-    return world.call

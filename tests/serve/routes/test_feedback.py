@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from feedback import interactions, keys
@@ -28,7 +27,7 @@ def logged(customer: str = "ada") -> Interaction:
     )
 
 
-def rate(world: "World", interaction_id: str, owner: str = "ada", **fields: Any) -> httpx.Response:
+def rate(world: "World", interaction_id: str, owner: str = "ada", **fields: Any) -> Any:
     body = {"interaction_id": interaction_id, "rating": 1, **fields}
     return world.call("POST", "/v1/feedback", body, role="client", owner=owner)
 

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from feedback import policies, promotion, rounds
@@ -37,7 +36,7 @@ def register(ledger: Ledger, kind: Kind = "ppo", parent: str = "", figures: dict
     return version
 
 
-def operate(world: "World", method: str, path: str, body: Any = None) -> httpx.Response:
+def operate(world: "World", method: str, path: str, body: Any = None) -> Any:
     return world.call(method, f"/v1/operations/{path}", body, role="operator", owner="olga")
 
 
@@ -161,7 +160,7 @@ def test_round_is_asked_for_once(world: "World") -> None:
 
 def test_swaps_come_newest_first(world: "World") -> None:
     for state in ("pending", "live"):
-        event = SwapEvent(at=utc_now(), replica="r1", version="policy-0002", state=state)  # type: ignore[arg-type]
+        event = SwapEvent(at=utc_now(), replica="r1", version="policy-0002", state=state)
         promotion.record_swap(world.ledger, event)
     assert [each["state"] for each in operate(world, "GET", "swaps").json()] == ["live", "pending"]
 
