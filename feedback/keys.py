@@ -9,7 +9,7 @@ Key                        Type    Members                                     B
 ws:keys                    hash    SHA-256 of the secret -> ApiKey             one per key; cli, serve -> serve
 ws:interactions            stream  ``record`` = Interaction, ``id``            trimmed by archive; serve -> workers.curate
 ws:interaction:<id>        string  Interaction                                 TTL 30 days; serve -> serve
-ws:ratings                 stream  ``record`` = Rating                         append-only; serve -> snapshots
+ws:ratings                 stream  ``record`` = Rating                         append-only; serve
 ws:rating:<id>             string  Rating; marks it as taken                   TTL 30 days; serve
 ws:prompts                 hash    prompt id -> Prompt                         caps of curation; workers -> workers, serve
 ws:prompts:texts           hash    content hash -> prompt id                   one per prompt; workers
@@ -43,7 +43,6 @@ ws:replica:<id>            string  what a serving replica holds, JSON          T
 ws:rounds                  hash    round id -> Round                           one per round; trainer -> cli, serve
 ws:rounds:requested        string  kind of round that an operator asked for    one; cli, serve -> trainer
 ws:rounds:lock             string  fencing token of the running trainer        TTL 60 s, renewed; trainer
-ws:counters:<process>      hash    metric name -> value                        one per process; workers, trainer -> metrics
 =========================  ======  ==========================================  ================================================
 """
 
@@ -132,8 +131,3 @@ def submission(id: str) -> str:
 def replica(id: str) -> str:
     """Return the key under which a serving replica says what it holds."""
     return f"ws:replica:{id}"
-
-
-def counters(process: str) -> str:
-    """Return the key of a process's counters."""
-    return f"ws:counters:{process}"

@@ -1,8 +1,15 @@
-"""Durability: a killed Redis has every label that was acknowledged, and the test would notice if it had not."""
+"""Durability: a killed Redis has every label that was acknowledged, and the test would notice if it had not.
 
+A kill leaves the kernel's page cache alone, so it says nothing of a loss of power. For that, the order of the system
+calls is looked at: the flush to disk comes before the answer.
+"""
+
+import shutil
+import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,6 +111,43 @@ def test_after_kill_9_aliases_and_audit_agree(tmp_path: Path) -> None:
         assert [entry.after for entry in promotion.audit(ledger)] == [f"policy-{number:04d}" for number in range(5)]
     finally:
         server.kill()
+
+
+def test_a_label_is_flushed_to_disk_before_it_is_acknowledged(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    try:
+        ledger = Ledger(server.url)
+        comparison = open_comparison(ledger)
+        token = lease_next(ledger).token
+        calls = system_calls_during(server, tmp_path, lambda: submit_one(ledger, comparison, token))
+    finally:
+        server.kill()
+    logged = next(place for place, call in enumerate(calls) if "XADD" in call)
+    answered = next(place for place, call in enumerate(calls) if "taken" in call and "XADD" not in call)
+    flushed = [place for place, call in enumerate(calls) if "fdatasync(" in call or "fsync(" in call]
+    assert any(logged < place < answered for place in flushed), "\n".join(calls[logged : answered + 1])
+
+
+def submit_one(ledger: Ledger, comparison: Comparison, token: int) -> None:
+    labels.submit(ledger, make_label(comparison), comparison, token)
+
+
+def system_calls_during(server: RedisServer, directory: Path, work: Callable[[], None]) -> list[str]:
+    """Return what the server wrote and flushed, in order, while ``work`` ran; skips where tracing is not allowed."""
+    assert server.process is not None
+    trace = directory / "trace"
+    options = ["-f", "-s", "2000", "-e", "trace=write,writev,fsync,fdatasync", "-o", str(trace), "-p", str(server.process.pid)]
+    with subprocess.Popen(["strace", *options], stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        if "attached" not in tracer.stderr.readline():
+            pytest.skip("this machine does not allow tracing")
+        work()
+        tracer.terminate()
+        tracer.communicate()
+    return trace.read_text().splitlines()
 
 
 def test_the_shipped_configuration_flushes_every_write_and_evicts_nothing(ledger: Ledger) -> None:
