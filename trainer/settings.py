@@ -85,6 +85,11 @@ class PretrainSettings(TrainingSettings):
     """Width of the gated MLP of a new model; 0 takes 8/3 of `width`, rounded up to a multiple of 32."""
     heads: int = Field(6, gt=0)
     """Attention heads of a new model; must divide `width`."""
+    tied: bool = False
+    """A new model's input and output embeddings are one matrix. Tied, a small model learns to copy from its context
+    with less text; untied, it costs little at a small vocabulary."""
+    init_std: float = Field(0.02, gt=0)
+    """Standard deviation of a new model's random weights; 0.04 learns faster at a width of 128."""
     context_tokens: int = Field(512, gt=0)
     """Longest sequence of a new model."""
     bos: bool = True
