@@ -12,7 +12,7 @@ from deploy.stack import Stack, StackSettings
 from deploy.supervisor import Supervisor, require_free
 from feedback import access
 
-UP_SETTINGS = {"WHETSTONE_PRESET": "sandbox", "WHETSTONE_MAX_MODEL_LEN": "256", "WHETSTONE_SAMPLING_MAX_TOKENS": "48"}
+UP_SETTINGS = {"WHETSTONE_PRESET": "sandbox", "WHETSTONE_MAX_MODEL_LEN": "256", "WHETSTONE_SAMPLING_MAX_TOKENS": "32"}
 
 
 def run(
@@ -57,7 +57,7 @@ def run(
 
 def welcome(settings: StackSettings, keys: dict[str, str]) -> str:
     """Return what a person needs to know to begin."""
-    url = settings.url
+    url, ledger_url = settings.url, settings.environment["WHETSTONE_LEDGER_URL"]
     return "\n".join(
         [
             f"Playground   {url}/playground    key {keys['client']}",
@@ -65,7 +65,7 @@ def welcome(settings: StackSettings, keys: dict[str, str]) -> str:
             f"Operations   {url}/operations    key {keys['operator']}",
             f"API          {url}/v1            any OpenAI client, with the first key",
             f"Metrics      {url}/metrics",
-            f"Command line export WHETSTONE_LEDGER_URL={settings.environment['WHETSTONE_LEDGER_URL']}; whetstone status",
+            f"Command line export WHETSTONE_LEDGER_URL={ledger_url}; whetstone status",
             "Ctrl-C stops everything.",
         ]
     )

@@ -103,6 +103,17 @@ def trim(ledger: Ledger, before: str, most: int) -> int:
         )
 
 
+def uncurated(ledger: Ledger) -> int:
+    """Return how many interactions curation has yet to read or to finish."""
+    if not count(ledger):
+        return 0
+    _ensure_group(ledger)
+    with ledger.reach() as client:
+        groups = client.xinfo_groups(keys.INTERACTIONS)
+    group = next(each for each in groups if each["name"] == keys.CURATORS)
+    return int(group["pending"]) + int(group["lag"] or 0)
+
+
 def rate(ledger: Ledger, rating: Rating) -> bool:
     """Append a customer's rating; return False if this rating id was taken before."""
     taken = ledger.run("log", [keys.rating(rating.id), keys.RATINGS], [encode(rating), keys.MONTH_S, rating.id])

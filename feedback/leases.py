@@ -136,6 +136,12 @@ def waiting(ledger: Ledger, queue: str) -> int:
         return int(client.zcard(keys.queue(queue)))
 
 
+def held(ledger: Ledger) -> int:
+    """Return how many leases are live or overdue, over all queues."""
+    with ledger.reach() as client:
+        return int(client.zcard(keys.LEASES))
+
+
 def answers(ledger: Ledger, item_id: str) -> int:
     """Return how many answers an item has.
 

@@ -17,6 +17,8 @@ import httpx
 from sandbox.customers import Customer
 from sandbox.labelers import Labeler, assess, write_demonstration
 
+ANSWER_TOKENS = 32
+"""Length cap of an answer; right answers in this world are shorter than 20 tokens."""
 PATIENCE = 20
 """How often an agent tries again when the API says that it is busy or unreachable, with a pause that grows to 2 s."""
 
@@ -65,7 +67,7 @@ async def ask_all(url: str, questions: Iterable[Question], tally: Tally, *, at_o
 
 
 async def _ask(client: httpx.AsyncClient, question: Question, tally: Tally) -> None:
-    body = {"model": "live", "messages": [{"role": "user", "content": question.text}], "max_tokens": 48}
+    body = {"model": "live", "messages": [{"role": "user", "content": question.text}], "max_tokens": ANSWER_TOKENS}
     await _post(client, "/v1/chat/completions", body, question.secret)
     tally.served += 1
     tally.served_with_consent += question.customer.consent

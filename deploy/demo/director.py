@@ -27,6 +27,7 @@ ROUND_S = 420.0
 """Seconds after which a round that is not done counts as stuck."""
 SWAP_S = 60.0
 LABELERS_AT_ONCE = 6
+QUEUES = ("training", "agreement", demonstrations.QUEUE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +177,13 @@ class Director:
 
     def _idle(self) -> bool:
         """Tell whether everything asked was logged, curated, sampled and judged."""
-        queues = ("training", "agreement", demonstrations.QUEUE)
         wanted = collection.collected(self.ledger).removesuffix("s")
         return (
             self._relayed()
             and interactions.uncurated(self.ledger) == 0
             and collection.backlog(self.ledger, "comparison" if wanted == "comparison" else "demonstration") == 0
             and comparisons.being_sampled(self.ledger) == 0
-            and not any(leases.waiting(self.ledger, queue) for queue in queues)
+            and not any(leases.waiting(self.ledger, queue) for queue in QUEUES)
             and leases.held(self.ledger) == 0
         )
 
@@ -196,7 +196,7 @@ class Director:
     def _counts(self) -> str:
         return (
             f"logged {interactions.count(self.ledger)}, being sampled {comparisons.being_sampled(self.ledger)}, "
-            f"waiting {sum(leases.waiting(self.ledger, queue) for queue in ('training', 'agreement', demonstrations.QUEUE))}, "
+            f"waiting {sum(leases.waiting(self.ledger, queue) for queue in QUEUES)}, "
             f"demonstrations {demonstrations.count(self.ledger)}, labels {labels.count(self.ledger)}"
         )
 

@@ -19,11 +19,12 @@ from deploy.demo.traffic import MAX_TOKENS
 from deploy.stack import Stack, StackSettings
 from deploy.supervisor import Supervisor, free_port, require_free
 from feedback import policies
+from sandbox.agents import ANSWER_TOKENS
 
 DEMO_SETTINGS = {
     "WHETSTONE_PRESET": "sandbox",
     "WHETSTONE_MAX_MODEL_LEN": "256",
-    "WHETSTONE_SAMPLING_MAX_TOKENS": "48",
+    "WHETSTONE_SAMPLING_MAX_TOKENS": str(ANSWER_TOKENS),
     "WHETSTONE_DEMONSTRATION_EVERY": "1",
     "WHETSTONE_CURATE_EVERY_S": "0.5",
     "WHETSTONE_SWEEP_EVERY_S": "2",
@@ -120,7 +121,8 @@ def generate(stack: Stack, version: str, greedy: bool, prompts: list[str]) -> li
         "--prompts", str(source),
         "--output", str(target),
         "--threads", "1",
-        *(["--greedy", "--max-completion-tokens", str(MAX_TOKENS)] if greedy else ["--max-completion-tokens", "48", "--seed", "1"]),
+        *(["--greedy"] if greedy else ["--seed", "1"]),
+        "--max-completion-tokens", str(MAX_TOKENS if greedy else ANSWER_TOKENS),
     )  # fmt: skip
     rows = [json.loads(line) for line in target.read_text().splitlines()]
     return [
@@ -132,7 +134,15 @@ def generate(stack: Stack, version: str, greedy: bool, prompts: list[str]) -> li
 def reward_model_figures(stack: Stack, people: People) -> dict[str, Any]:
     """Return the last reward model's accuracy beside the ceiling that label noise allows."""
     models = policies.list_reward_models(stack.ledger)
-    return {"id": models[-1].id, "metrics": models[-1].metrics, "ceiling": people.noise_ceiling()} if models else {}
+    if not models:
+        return {}
+    compared = report.compared(stack.ledger, "agreement")
+    return {
+        "id": models[-1].id,
+        "accuracy": models[-1].metrics.get("accuracy"),
+        "ceiling": people.noise_ceiling(compared),
+        "metrics": models[-1].metrics,
+    }
 
 
 def by_role(gold: dict[str, dict[str, Any]], figure: str, base: str, sft: str, final: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ The gold taste is known here because the sandbox made the world; nothing of it e
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,8 @@ from statistics import fmean
 
 from feedback.records import Label
 from sandbox.gold import Gold, judge
+from sandbox.labelers import View
+from sandbox.labelers import agreement as alike
 from sandbox.world import read_prompt
 
 RESAMPLES = 2000
@@ -70,21 +71,14 @@ def agreement(labels: Sequence[Label]) -> dict[str, float]:
     Returns:
         ``{mean, low, high, n}``; the interval is by bootstrap over comparisons, n counts comparisons.
     """
-    by_comparison: dict[str, list[dict[int, int]]] = defaultdict(list)
+    by_comparison: dict[str, list[View]] = defaultdict(list)
     for label in labels:
-        places = {index: place for place, group in enumerate(label.ranking) for index in group}
-        by_comparison[label.comparison_id].append(places)
-    rates = []
-    for views in by_comparison.values():
-        votes = [
-            (one[a] < one[b]) == (two[a] < two[b])
-            for one, two in itertools.combinations(views, 2)
-            for a, b in itertools.combinations(sorted(one), 2)
-            if one[a] != one[b] and two[a] != two[b]
-        ]
-        if votes:
-            rates.append(fmean(votes))
-    return interval(rates)
+        by_comparison[label.comparison_id].append(View(label.ranking, label.quality, label.flags))
+    shared = [views for views in by_comparison.values() if len(views) > 1]
+    if not shared:
+        return interval([])
+    mean, low, high = alike(shared)
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": len(shared)}
 
 
 def table(

@@ -15,7 +15,7 @@ from deploy.demo.measure import agreement
 from deploy.demo.traffic import count_faults, in_flight_at
 from feedback import comparisons, interactions, labels, lineage, policies, snapshots
 from feedback.client import Ledger
-from feedback.records import Label
+from feedback.records import Comparison, Label
 
 MIN_STREAMS = 8
 
@@ -45,6 +45,12 @@ def of_group(ledger: Ledger, taken: list[Label], group: str) -> list[Label]:
     mine = [label for label in taken if label.labeler_group == group]
     found = comparisons.get_many(ledger, [label.comparison_id for label in mine])
     return [label for label, each in zip(mine, found, strict=True) if each and each.purpose == "agreement"]
+
+
+def compared(ledger: Ledger, purpose: str) -> list[Comparison]:
+    """Return the labelled comparisons of a purpose."""
+    ids = sorted({label.comparison_id for _, label in labels.read(ledger)})
+    return [each for each in comparisons.get_many(ledger, ids) if each and each.purpose == purpose]
 
 
 def swap_figures(story: Story, reference: Mapping[tuple[str, str], str]) -> dict[str, Any]:

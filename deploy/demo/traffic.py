@@ -125,11 +125,15 @@ def count_faults(answers: Sequence[Answer], reference: Mapping[tuple[str, str], 
             failed += 1
         elif not answer.done or not answer.finish_reason:
             truncated += 1
-        elif answer.versions != {answer.header_version}:
-            mixed += 1
-        elif reference.get((answer.header_version, answer.prompt)) != answer.text:
+        elif not _is_pure(answer, reference):
             mixed += 1
     return {"requests": len(answers), "failed": failed, "truncated": truncated, "mixed_version": mixed}
+
+
+def _is_pure(answer: Answer, reference: Mapping[tuple[str, str], str]) -> bool:
+    """Tell whether header and every chunk name one version, and the text is exactly what that version says."""
+    version = answer.header_version
+    return answer.versions == {version} and reference.get((version, answer.prompt)) == answer.text
 
 
 def in_flight_at(answers: Sequence[Answer], event: SwapEvent) -> int:

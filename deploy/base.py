@@ -1,0 +1,76 @@
+"""The sandbox's base model and the text that training mixes in: where they are, made ready on first use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.stack import ROOT
+from feedback.errors import ArtifactMissing
+from sandbox.corpus import documents
+
+SHIPPED = ROOT / "sandbox" / "base"
+CACHE = Path("var/base")
+TEXT_DOCUMENTS, HELD_OUT_DOCUMENTS = 40_000, 2_000
+TEXT_SEED, HELD_OUT_SEED = 101, 202
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """What the sandbox begins with.
+
+    Attributes:
+        model: policy directory of the pretrained model.
+        text: pretraining text for the ptx term and the SFT mix.
+        held_out_text: text of the same kind that nothing trains on.
+    """
+
+    model: Path
+    text: Path
+    held_out_text: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Settings that tell the trainer of the text."""
+        return {
+            "WHETSTONE_PRETRAINING": json.dumps([str(self.text)]),
+            "WHETSTONE_HELD_OUT_TEXT": json.dumps([str(self.held_out_text)]),
+        }
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the model is, for the report."""
+        config = json.loads((self.model / "config.json").read_text())
+        size = (self.model / "model.safetensors").stat().st_size
+        return {"layers": config["num_hidden_layers"], "width": config["hidden_size"], "weights_bytes": size}
+
+
+def ensure_base(say: Callable[[str], None], cache: Path = CACHE) -> Base:
+    """Return the base model, with its text written to ``cache`` on first use.
+
+    Raises:
+        ArtifactMissing: the weights are not in the checkout.
+    """
+    if not (SHIPPED / "model.safetensors").is_file():
+        raise ArtifactMissing(f"{SHIPPED} holds no weights; `make base` trains them")
+    base = Base(
+        model=SHIPPED,
+        text=(cache / "pretraining.jsonl").resolve(),
+        held_out_text=(cache / "held-out.jsonl").resolve(),
+    )
+    for path, count, seed in (
+        (base.text, TEXT_DOCUMENTS, TEXT_SEED),
+        (base.held_out_text, HELD_OUT_DOCUMENTS, HELD_OUT_SEED),
+    ):
+        if not path.is_file():
+            say(f"writing {count:,} documents of pretraining text to {path.name}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(".draft")
+            with draft.open("w") as file:
+                for text in documents(count, seed):
+                    file.write(json.dumps({"text": text}) + "\n")
+            draft.replace(path)
+    return base
