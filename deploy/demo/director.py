@@ -100,7 +100,7 @@ class Director:
                     secret,
                     queues,
                     self.story.tally,
-                    lambda: self._over or time.monotonic() > until_s,
+                    lambda until_s=until_s: self._over or time.monotonic() > until_s,  # type: ignore[misc]  # bound now
                 )
 
     async def _ask(self, collect: str, count: int) -> None:
