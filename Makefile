@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format setup setup-test base clean
+.PHONY: help demo up test check format docs setup setup-test base clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -35,6 +35,9 @@ check: setup-test ## lint, types, import contracts
 
 format: setup-test ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: setup ## write the reference pages from the code
+	@$(BIN)/python docs/generate.py
 
 clean: ## remove what was built and run, except the environment
 	rm -rf var .mypy_cache .ruff_cache .pytest_cache
