@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -39,6 +40,7 @@ from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.openai.models.protocol import BaseModelPath
+from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -102,6 +104,7 @@ class VllmEngine:
                 tasks = await llm.get_supported_tasks()
                 app = build_app(args, tasks, llm.model_config)
                 await init_app_state(llm, app.state, args, tasks)
+                app.state.server = SimpleNamespace(should_exit=False)  # told to exit when the engine dies; we restart
                 await llm.update_weight_version(version)
         except TimeoutError as error:
             raise EngineError(f"vLLM did not come up within {settings.engine_start_s:g} s") from error
@@ -209,6 +212,10 @@ def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
         argv += ["--kv-cache-memory-bytes", str(int(settings.kv_cache_gib * 2**30))]
     if settings.enforce_eager:
         argv.append("--enforce-eager")
+    if current_platform.is_cpu():
+        # A prompt that is prefilled in parts ends the engine if its request has a seed: vLLM then rewinds the seed's
+        # generator by an offset, which CPU generators do not have.
+        argv.append("--no-enable-chunked-prefill")
     os.environ[SERVER_PID] = str(os.getpid())
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
     args: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
