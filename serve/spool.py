@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import BinaryIO
 
 from feedback.artifacts import sync
@@ -50,7 +50,7 @@ class Spool:
         self.segment_bytes = segment_bytes
         self.torn_bytes = 0
         """Bytes cut off when the spool was opened."""
-        self._lock = Lock()
+        self._lock = RLock()  # also held during fsync, which delays only the reader
         self._owner = _own(directory)
         self._segments = deque(self._repair(path) for path in sorted(directory.glob("*.spool")))
         self._sequence = int(self._segments[-1].path.stem) if self._segments else 0
@@ -58,6 +58,8 @@ class Spool:
         self._reading: BinaryIO | None = None
         self._offset = 0
         """Where the next unread frame of the oldest segment begins."""
+        self._next = 0
+        """Where the frame behind it begins."""
 
     @property
     def size_bytes(self) -> int:
@@ -71,16 +73,17 @@ class Spool:
         Raises:
             OSError: the disk refused; none of these records is kept.
         """
-        room = self.max_bytes - self.size_bytes
         frames: list[bytes] = []
-        for id, payload in records:
-            frame = _frame(id, payload)
-            if len(frame) > room:
-                break
-            room -= len(frame)
-            frames.append(frame)
-        if frames:
-            self._write(b"".join(frames))
+        with self._lock:
+            room = self.max_bytes - self.size_bytes
+            for id, payload in records:
+                frame = _frame(id, payload)
+                if len(frame) > room:
+                    break
+                room -= len(frame)
+                frames.append(frame)
+            if frames:
+                self._write(b"".join(frames))
         return len(frames)
 
     def _write(self, data: bytes) -> None:
@@ -95,33 +98,30 @@ class Spool:
             file.truncate(segment.size_bytes)
             file.seek(segment.size_bytes)
             raise
-        with self._lock:
-            segment.size_bytes += len(data)
+        segment.size_bytes += len(data)
 
     def _open_active(self) -> Segment:
-        with self._lock:
-            if self._active is not None and self._segments[-1].size_bytes < self.segment_bytes:
-                return self._segments[-1]
-            if self._active is not None:
-                self._active.close()
-            self._sequence += 1
-            segment = Segment(self.directory / f"{self._sequence:012d}.spool", 0)
-            self._active = segment.path.open("wb", buffering=0)
-            sync(self.directory)
-            self._segments.append(segment)
-            return segment
+        if self._active is not None and self._segments[-1].size_bytes < self.segment_bytes:
+            return self._segments[-1]
+        if self._active is not None:
+            self._active.close()
+        self._sequence += 1
+        segment = Segment(self.directory / f"{self._sequence:012d}.spool", 0)
+        self._active = segment.path.open("wb", buffering=0)
+        sync(self.directory)
+        self._segments.append(segment)
+        return segment
 
     def peek(self) -> tuple[str, bytes] | None:
         """Return the oldest record that is not done, or None; call `done` before the next."""
-        while True:
-            with self._lock:
-                if not self._segments:
-                    return None
-                oldest, size_bytes = self._segments[0], self._segments[0].size_bytes
-                if self._offset >= size_bytes and not self._discard(oldest):
-                    return None
-            if self._offset < size_bytes:
-                return self._read(oldest)
+        with self._lock:
+            while self._segments:
+                oldest = self._segments[0]
+                if self._offset < oldest.size_bytes:
+                    return self._read(oldest)
+                if not self._discard(oldest):
+                    break
+        return None
 
     def _discard(self, segment: Segment) -> bool:
         """Delete the wholly read oldest segment unless it is still to be filled; tell whether it is gone."""
@@ -148,11 +148,14 @@ class Spool:
 
     def done(self) -> None:
         """Mark the record that `peek` returned as taken over."""
-        self._offset = self._next
+        with self._lock:
+            self._offset = self._next
 
     def close(self) -> None:
-        """Let go of the directory; files that are wholly done are deleted."""
+        """Let go of the directory; files that are wholly done are deleted. Safe to call twice."""
         with self._lock:
+            if self._owner < 0:
+                return
             if self._active is not None:
                 self._active.close()
                 self._active = None
@@ -160,7 +163,8 @@ class Spool:
                 self._discard(self._segments[0])
             if self._reading is not None:
                 self._reading.close()
-        os.close(self._owner)
+            os.close(self._owner)
+            self._owner = -1
 
     def _repair(self, path: Path) -> Segment:
         """Return the segment, truncated behind its last whole frame."""
