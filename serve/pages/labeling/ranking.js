@@ -1,6 +1,8 @@
 // What one answer consists of, as plain values: ranks, quality, flags, and what the API wants of them.
 // Positions are those of the cards on screen; canonical indices appear only in `toSubmission`.
 
+import { uuid } from "/static/shared/dom.js";
+
 export const FLAGS = [
   ["fails_instruction", "i", "ignores the instruction"],
   ["inappropriate", "a", "unfit for an assistant"],
@@ -24,7 +26,7 @@ export function newDraft(k) {
     note: "",
     response: "",
     active_s: 0,
-    submission_id: crypto.randomUUID(),
+    submission_id: uuid(),
   };
 }
 

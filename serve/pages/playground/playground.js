@@ -53,10 +53,11 @@ async function submit() {
 }
 
 async function answer(turn, [path, body], signal) {
+  const consent = $("#consent").checked;
   let state = null;
   let fault = "";
   try {
-    for await (state of ask(path, body, { consent: $("#consent").checked, signal })) {
+    for await (state of ask(path, body, { consent, signal })) {
       $(".text", turn).textContent = state.text;
       $(".version", turn).textContent = state.version;
       follow();
@@ -67,7 +68,7 @@ async function answer(turn, [path, body], signal) {
   }
   turn.classList.remove("streaming");
   $(".error", turn).textContent = fault;
-  if (state) conclude(turn, state, signal.aborted ? "stopped" : fault ? "broken off" : state.finish);
+  if (state) conclude(turn, state, signal.aborted ? "stopped" : fault ? "broken off" : state.finish, consent);
   else $(".figures", turn).textContent = signal.aborted ? "stopped" : "";
   const usable = state && state.text && !fault;
   if (mode === "chat" && usable) messages.push({ role: "assistant", content: state.text });
@@ -75,14 +76,15 @@ async function answer(turn, [path, body], signal) {
   announce(fault || "Answer complete");
 }
 
-function conclude(turn, state, finish) {
+function conclude(turn, state, finish, consent) {
   const figures = [finish];
   if (state.usage) figures.push(`${state.usage.prompt_tokens} → ${state.usage.completion_tokens} tokens`);
   if (state.first_s) figures.push(`first after ${Math.round(state.first_s * 1000)} ms`);
   figures.push(`${state.total_s.toFixed(2)} s`);
+  if (!consent) figures.push("not logged");
   $(".figures", turn).textContent = figures.filter(Boolean).join(" · ");
   $(".figures", turn).title = state.id;
-  if (state.id) offer(turn, state.id, () => state.text);
+  if (state.id) offer(turn, state.id, () => state.text, consent);
   follow();
 }
 

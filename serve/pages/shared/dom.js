@@ -33,6 +33,15 @@ export function toast(text, kind = "") {
   setTimeout(() => node.remove(), kind === "bad" ? 7000 : 3500);
 }
 
+/** Return a random UUID; `crypto.randomUUID` exists only where the page came over HTTPS or from this machine. */
+export function uuid() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
 /** Return a duration as m:ss. */
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));

@@ -177,6 +177,8 @@ def test_consent_is_always_in_sight_and_off_is_told_to_the_api(site: "Site", wat
         page.keyboard.press("Enter")
         page.wait_for_selector(".turn.assistant:last-child .rate:not([hidden])")
         page.click(".consent .switch")
+    assert [page.locator(".turn .up").nth(turn).is_visible() for turn in (0, 1)] == [True, False]
+    assert "not logged" in page.locator(".turn.assistant .figures").nth(1).inner_text()
     assert upstream.consents == [None, "no"]
 
 
@@ -235,7 +237,8 @@ def test_real_policy_streams_into_the_page_and_its_answer_can_be_rated(server: "
     page.wait_for_selector(".turn.assistant .rate:not([hidden])")
     reference = server.references[version]
     expected = reference.tokenizer.decode(reference.chat("hello", 8), skip_special_tokens=True)
-    assert page.locator(".turn.assistant .text").text_content() == expected
+    # the last character may be cut off in the middle of its bytes, which a stream holds back
+    assert page.locator(".turn.assistant .text").text_content() == expected.rstrip("\ufffd")
     assert page.locator(".turn.assistant .version").inner_text() == version
     before = len([*server.ledger.stream(keys.RATINGS, Rating)])
     page.click(".turn .up")
