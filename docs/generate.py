@@ -12,6 +12,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +73,15 @@ def shown_default(kind: type[BaseModel], name: str) -> str:
     field = kind.model_fields[name]
     if field.default_factory is not None:
         return "this machine's name" if name == "replica" else "[]"
-    if field.default is PydanticUndefined:
+    if field.default is PydanticUndefined or field.default is None:
         return ""
-    default = field.default
-    if isinstance(default, bool):
-        return str(default).lower()
-    return "" if default is None else str(default)
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
 
 
 def _limits(kind: type[BaseModel], name: str) -> str:
-    parts = [str(each) for each in kind.model_fields[name].metadata]
-    words = " ".join(parts)
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    bounds = [f"{signs[sign.lower()]} {value}" for sign, value in re.findall(r"\b(Ge|Gt|Le|Lt)\(\w+=([^)]+)\)", words)]
-    return ", ".join(bounds)
+    words = " ".join(str(each) for each in kind.model_fields[name].metadata)
+    signs = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
+    return ", ".join(f"{signs[sign]} {value}" for sign, value in re.findall(r"\b([GL][et])\(\w+=([^)]+)\)", words))
 
 
 def _setting_rows(kind: type[BaseModel], names: list[str], shown: Callable[[str], str]) -> list[list[str]]:
@@ -94,11 +90,8 @@ def _setting_rows(kind: type[BaseModel], names: list[str], shown: Callable[[str]
     for name in names:
         annotation, meaning = described[name]
         bounds = _limits(kind, name)
-        default = shown_default(kind, name)
-        if kind.model_fields[name].is_required():
-            default = "required"
-        elif default:
-            default = f"`{default}`"
+        default = f"`{shown_default(kind, name)}`" if shown_default(kind, name) else ""
+        default = "required" if kind.model_fields[name].is_required() else default
         rows.append([f"`{shown(name)}`", default, f"`{annotation}` {bounds}".strip(), meaning])
     return rows
 
@@ -131,11 +124,8 @@ def configuration() -> str:
         parts += [f"## {process}\n", f"{command}\n", table(heads, _setting_rows(kind, names, variable))]
     parts += [
         "## Stages of the trainer\n",
-        "Options of `python -m trainer STAGE`. The defaults below are those of `--preset paper`; `--preset sandbox` "
-        "changes those in the last column's place as listed under the table. The trainer service passes "
-        "`WHETSTONE_PRESET` and `WHETSTONE_STAGE_OPTIONS` on.\n".replace(
-            "changes those in the last column's place as listed under the table", "replaces those listed under a table"
-        ),
+        "Options of `python -m trainer STAGE`. The defaults are those of `--preset paper`; `--preset sandbox` replaces "
+        "those listed under a table. The trainer service passes `WHETSTONE_PRESET` and `WHETSTONE_STAGE_OPTIONS` on.\n",
         *_stages(heads),
     ]
     return "\n".join(parts)
@@ -251,7 +241,7 @@ def metric_page() -> str:
             "# Metrics\n",
             "In Prometheus' text format: serve at `/metrics` on its own port, the workers at "
             "`WHETSTONE_WORKERS_METRICS_PORT`, the trainer at `WHETSTONE_TRAINER_METRICS_PORT`. A process gives the "
-            "metrics that it has something to say about. Serve adds vLLM's own metrics, labelled by slot and version.\n",
+            "metrics that it has something to say about. Serve adds vLLM's own, labelled by slot and version.\n",
             table(["Metric", "Type", "Labels", "Meaning"], rows),
         ]
     )
@@ -281,6 +271,7 @@ def with_block(path: Path, name: str, block: str) -> str:
     return f"{before}{opening}\n\n{block}\n{closing}{after}"
 
 
+@cache
 def pages() -> dict[Path, str]:
     """Return path -> text of everything that is written from the code."""
     architecture = ROOT / "docs/architecture.md"
