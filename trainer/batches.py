@@ -62,17 +62,23 @@ def pad(
     return Batch(torch.tensor(ids), torch.tensor(real), torch.tensor(targets))
 
 
-def by_tokens(lengths: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
-    """Yield groups of row numbers, similar lengths together, each at most ``most_tokens`` padding included.
+def by_tokens(lengths: Sequence[int], most_tokens: int, sequences: Sequence[int] | None = None) -> Iterator[list[int]]:
+    """Yield groups of item numbers, similar lengths together, each at most ``most_tokens`` padding included.
 
-    A single row that is longer comes alone.
+    Args:
+        lengths: tokens of each item's longest sequence.
+        most_tokens: of a group; a single item that is larger comes alone.
+        sequences: how many sequences each item has; one by default.
     """
     group: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if group and lengths[group[0]] * (len(group) + 1) > most_tokens:
+    height = 0
+    for item in sorted(range(len(lengths)), key=lambda item: -lengths[item]):
+        rows = sequences[item] if sequences else 1
+        if group and lengths[group[0]] * (height + rows) > most_tokens:
             yield group
-            group = []
-        group.append(row)
+            group, height = [], 0
+        group.append(item)
+        height += rows
     if group:
         yield group
 

@@ -12,7 +12,7 @@ Dimension letters: N completions of a micro-batch, P judged pairs, B sequences, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -73,7 +73,8 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
         limits = limits.within(model.context_tokens)
         counts = Counts(bad=BadRows(settings.skip_bad))
-        parts = partition(read_preferences(settings.preferences, tokenizer, limits, counts), settings.valid_fraction)
+        groups = merge_labels(read_preferences(settings.preferences, tokenizer, limits, counts))
+        parts = partition(groups, settings.valid_fraction)
         demonstrations = _demonstrations(settings, tokenizer, limits)
         pad_id = int(tokenizer.pad_token_id)
         order = EpochOrder(len(parts.train), settings.batch_size, settings.seed)
@@ -98,6 +99,22 @@ def run(settings: RewardSettings) -> dict[str, Any]:
             }
             | _held_out_report(model, parts.valid, settings, pad_id)
         )
+
+
+def merge_labels(groups: Sequence[PreferenceGroup]) -> list[PreferenceGroup]:
+    """Return groups with the rows of one comparison that several people of one labeler group ranked made one.
+
+    Its prompt then weighs as much as any other, and its completions are run through the model once.
+    """
+    merged: dict[Any, PreferenceGroup] = {}
+    for group in groups:
+        texts = tuple(tuple(completion) for completion in group.completions)
+        key = (tuple(group.prompt_ids), texts, group.labeler_group, group.split, group.source)
+        first = merged.get(key)
+        if first is not None:
+            group = replace(first, pairs=first.pairs + group.pairs, ties=first.ties + group.ties)
+        merged[key] = group
+    return list(merged.values())
 
 
 def partition(groups: Sequence[PreferenceGroup], valid_fraction: float) -> Partition:
@@ -146,8 +163,8 @@ class _Gradient:
         groups = [self.groups[row] for row in self.order.next()]
         loss = hits = pairs = 0.0
         # A group's completions share a forward pass, as wide as its longest sequence.
-        sizes = [group.K * (len(group.prompt_ids) + max(map(len, group.completions))) for group in groups]
-        for rows in by_tokens(sizes, self._groups_budget(sizes)):
+        widths = [len(group.prompt_ids) + max(map(len, group.completions)) for group in groups]
+        for rows in by_tokens(widths, self.settings.micro_batch_tokens, [group.K for group in groups]):
             micro = [groups[row] for row in rows]
             part, gaps = self._backward(micro, share=len(micro) / len(groups))
             loss, hits, pairs = loss + part, hits + float((gaps > 0).sum()), pairs + len(gaps)
@@ -159,9 +176,6 @@ class _Gradient:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.order.cursor = int(state["batches"])
-
-    def _groups_budget(self, sizes: Sequence[int]) -> int:
-        return max(self.settings.micro_batch_tokens, min(sizes))
 
     def _backward(self, groups: Sequence[PreferenceGroup], share: float) -> tuple[float, torch.Tensor]:
         """Add ``share`` of these prompts' mean loss to the gradient; return that share and each pair's gap."""

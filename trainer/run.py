@@ -106,6 +106,8 @@ def partial_directory(output: Path) -> Path:
 
 def prepare(settings: StageSettings) -> torch.device:
     """Set threads and seed; return the device that the settings name."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("stages run in one process as yet; start this one without torchrun")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)

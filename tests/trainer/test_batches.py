@@ -40,6 +40,17 @@ def test_row_longer_than_the_budget_comes_alone() -> None:
     assert list(by_tokens([100, 1, 1], 10)) == [[0], [1, 2]]
 
 
+def test_items_of_several_sequences_count_them_all() -> None:
+    generator = random.Random(1)
+    for _ in range(50):
+        items = [(generator.randint(1, 40), generator.randint(2, 9)) for _ in range(20)]
+        groups = list(by_tokens([width for width, _ in items], 400, [rows for _, rows in items]))
+        assert sorted(item for group in groups for item in group) == list(range(20))
+        for group in groups:
+            tokens = max(items[item][0] for item in group) * sum(items[item][1] for item in group)
+            assert tokens <= 400 or len(group) == 1
+
+
 def test_every_row_comes_once_an_epoch_and_the_last_batch_is_small() -> None:
     order = EpochOrder(10, 4, seed=1)
     assert order.batches_per_epoch == 3

@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trainer.batches import EpochOrder, pad
 from trainer.data import PreferenceGroup
 from trainer.models import ScalarModel, load_policy, load_tokenizer, save_policy
 from trainer.normalisation import score_sequences
-from trainer.reward import pair_index, partition
+from trainer.reward import merge_labels, pair_index, partition
 from trainer.settings import RewardSettings
 
 
@@ -95,6 +96,20 @@ def test_pairs_point_at_the_completions_of_their_own_group() -> None:
     pairs, numbers = pair_index(groups)
     found = [(flat[a], flat[b], groups[n].id) for (a, b), n in zip(pairs.tolist(), numbers.tolist(), strict=True)]
     assert found == [((g.id, a), (g.id, b), g.id) for g in groups for a, b in g.pairs]
+
+
+def test_labels_of_one_comparison_are_one_batch_element() -> None:
+    generator = random.Random(7)
+    first = group(1, generator, pairs=[(0, 1)], ties=1)
+    second = replace(first, id="2", pairs=[(1, 0)], ties=2)
+    held = replace(first, id="3", labeler_group="held-out")
+    other = group(4, generator)
+    merged = merge_labels([first, second, held, other])
+    assert [(each.id, each.pairs, each.ties) for each in merged] == [
+        ("1", [(0, 1), (1, 0)], 3),
+        ("3", [(0, 1)], 1),
+        ("4", other.pairs, 0),
+    ]
 
 
 def test_held_out_prompts_and_labelers_are_never_trained_on() -> None:

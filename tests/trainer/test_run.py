@@ -92,6 +92,12 @@ def test_two_processes_never_work_on_one_run(tmp_path: Path) -> None:
         pass
 
 
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="without torchrun"):
+        interrupt(tmp_path)
+
+
 def test_seed_is_set(tmp_path: Path) -> None:
     drawn = []
     for number in range(2):
