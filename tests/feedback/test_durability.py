@@ -139,7 +139,8 @@ def system_calls_during(server: RedisServer, directory: Path, work: Callable[[],
     """Return what the server wrote and flushed, in order, while ``work`` ran; skips where tracing is not allowed."""
     assert server.process is not None
     trace = directory / "trace"
-    options = ["-f", "-s", "2000", "-e", "trace=write,writev,fsync,fdatasync", "-o", str(trace), "-p", str(server.process.pid)]
+    calls = "trace=write,writev,fsync,fdatasync"
+    options = ["-f", "-s", "2000", "-e", calls, "-o", str(trace), "-p", str(server.process.pid)]
     with subprocess.Popen(["strace", *options], stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stderr is not None
         if "attached" not in tracer.stderr.readline():
