@@ -164,7 +164,7 @@ export function swaps(events) {
   if (!events.length) return [el("li", {}, el("span", { class: "muted", text: "No swap yet." }))];
   return events.map((event) => {
     const kind = { live: "good", failed: "bad", pending: "steel" }[event.state];
-    const left = event.in_flight ? `, ${event.in_flight} in flight stayed on ${event.previous}` : "";
+    const left = event.in_flight && event.previous ? `, ${event.in_flight} in flight stayed on ${event.previous}` : "";
     const details = event.state === "live" ? `loaded in ${event.load_s.toFixed(2)} s${left}` : event.error;
     return entry(event.at, kind, event.state, event.version, `on ${event.replica}`, details);
   });

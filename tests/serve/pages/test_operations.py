@@ -72,6 +72,18 @@ def test_page_follows_the_ledger_by_itself_and_asks_for_a_round(site: "Site", wa
     page.wait_for_selector(f"#policies:has-text('{version}')")
 
 
+@pytest.mark.parametrize("path", ["playground", "labeling", "operations"])
+def test_page_fits_a_phone(site: "Site", watched: "Watched", path: str) -> None:
+    promotion.promote(site.ledger, register(site, "ppo", GOOD), "setup", "first")
+    register(site, "ppo", GOOD)
+    site.comparison(["a very long word: " + "x" * 200, "short", "third", "fourth", "fifth", "sixth"])
+    watched.page.set_viewport_size({"width": 360, "height": 740})
+    role = {"playground": "client", "labeling": "labeler", "operations": "operator"}[path]
+    page = watched.open(site, f"/{path}", site.key(role, "olga"))
+    page.wait_for_selector({"playground": "#prompt", "labeling": ".card", "operations": "#policies tr"}[path])
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
 def test_hostile_names_and_reasons_are_shown_as_text(site: "Site", watched: "Watched") -> None:
     hostile = "<img src=x onerror='alert(1)'><script>alert(2)</script>"
     version = register(site, "base")
