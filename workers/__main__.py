@@ -61,7 +61,7 @@ def start_worker(settings: WorkerSettings, queues: str) -> int:
     metrics.watch()
     if settings.workers_metrics_port:
         metrics.serve(settings.workers_metrics_port)
-    options = ["--queues", queues, "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"]
+    options = ["--queues", queues, "--loglevel", celery_level(settings), "--without-gossip", "--without-mingle"]
     app.worker_main(["worker", *options, "--hostname", f"worker-{os.getpid()}@%h"])
     return 0
 
@@ -71,8 +71,13 @@ def start_beat(settings: WorkerSettings) -> int:
     from workers.app import make_app
 
     app = make_app(settings)
-    app.start(["beat", "--loglevel", settings.log_level, "--scheduler", "celery.beat:Scheduler", "--pidfile", ""])
+    app.start(["beat", "--loglevel", celery_level(settings), "--scheduler", "celery.beat:Scheduler", "--pidfile", ""])
     return 0
+
+
+def celery_level(settings: WorkerSettings) -> str:
+    """Return the level of Celery's own lines; at ``info`` it would write two for each task, several times a second."""
+    return "warning" if settings.log_level == "info" else settings.log_level
 
 
 if __name__ == "__main__":

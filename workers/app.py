@@ -48,18 +48,25 @@ def make_app(settings: WorkerSettings) -> Celery:
     def run_curate() -> dict[str, int]:
         outcomes = curate(ledger, settings)
         wake()
+        if outcomes:
+            logger.info("curated", **outcomes)
         return outcomes
 
     def run_sweep() -> dict[str, int]:
         done = sweep(ledger, settings)
         wake()
+        if any(done.values()):
+            logger.info("swept", **done)
         return done
 
     def run_archive() -> dict[str, int]:
         return archive(ledger, settings)
 
     def run_sample() -> int:
-        return sample(ledger, settings)
+        completed = sample(ledger, settings)
+        if completed:
+            logger.info("sampled", comparisons=completed)
+        return completed
 
     tasks: dict[str, Callable[[], Any]] = {
         "curate": run_curate,
