@@ -30,7 +30,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "lr": 3e-3, "beta2": 0.98, "weight_decay": 0.05, "warmup_steps": 40, "schedule": "linear", "lr_floor": 0.03,
         },
         "sft": _SANDBOX_LIMITS | {"epochs": 3, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
-        "reward": _SANDBOX_LIMITS | {"batch_size": 16, "lr": 3e-4},
+        "reward": _SANDBOX_LIMITS | {"batch_size": 16, "lr": 1e-3},
         "ppo": _SANDBOX_LIMITS,
         "evaluate": _SANDBOX_LIMITS,
         "score": _SANDBOX_LIMITS,
