@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from feedback.errors import DataError, InvalidRow
+from feedback.snapshots import COMPARISONS, DEMONSTRATIONS, PROMPTS
 from trainer.data import (
     BadRows,
     Counts,
@@ -170,6 +173,30 @@ def test_hash_split_keeps_a_customer_together_and_holds_out_its_share() -> None:
     share = sum(held_out(m, None, 0.1) for m in messages) / len(messages)
     assert 0.07 < share < 0.13
     assert not any(held_out(m, None, 0.0) for m in messages)
+
+
+def test_snapshot_tables_are_read_with_their_empty_columns(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    row = {
+        "id": "lab_1", "messages": USER, "customer": "", "split": "train", "labeler_group": "held-out",
+        "responses": [{"text": "In the wood.", "model": "policy-1", "finished": None}, {"text": "b", "finished": False}],
+        "comparisons": [{"a": 1, "b": 0, "winner": "b", "annotator": "ann"}], "comparison_id": "cmp_1",
+    }  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([row], schema=COMPARISONS), tmp_path / "comparisons.parquet")
+    shown = {"id": "d", "messages": USER, "response": "In the wood.", "customer": "acme", "split": "valid"}
+    pq.write_table(pa.Table.from_pylist([shown], schema=DEMONSTRATIONS), tmp_path / "demonstrations.parquet")
+    asked = {"id": "p", "messages": USER, "customer": "acme", "split": "test"}
+    pq.write_table(pa.Table.from_pylist([asked], schema=PROMPTS), tmp_path / "prompts.parquet")
+    [group] = read_preferences([tmp_path / "comparisons.parquet"], tokenizer, LIMITS)
+    assert (group.pairs, group.finished, group.labeler_group, group.customer) == (
+        [(0, 1)],
+        [True, False],
+        "held-out",
+        None,
+    )
+    [demonstration] = read_demonstrations([tmp_path / "demonstrations.parquet"], tokenizer, LIMITS)
+    assert demonstration.prompt_ids == group.prompt_ids
+    [prompt] = read_prompts([tmp_path / "prompts.parquet"], tokenizer, LIMITS)
+    assert (prompt.prompt_ids, prompt.customer, prompt.split) == (group.prompt_ids, "acme", "test")
 
 
 @pytest.mark.parametrize(
