@@ -10,7 +10,7 @@ from feedback.errors import ConfigError, DataError, InvalidRow
 from trainer.models import load_policy, load_tokenizer
 from trainer.pretrain import mean_loss
 from trainer.rows import BadRows
-from trainer.text import TextBlocks, read_text_blocks
+from trainer.text import TextBlocks, read_text_blocks, read_text_documents
 
 
 def test_blocks_are_the_documents_each_ended_by_eos(tmp_path: Path, tiny_policy_dir: Path) -> None:
@@ -81,3 +81,28 @@ def test_pretrained_model_knows_the_text_it_was_trained_on(data_root: Path, stor
     ids = torch.tensor(tokenizer(text[:20000])["input_ids"])
     blocks = ids[: len(ids) // 256 * 256].view(-1, 256)
     assert mean_loss(load_policy(stories_dir), TextBlocks(blocks), 16) < 1.9
+
+
+def test_a_document_by_itself_is_one_block_ended_by_eos_or_cut(tiny_policy_dir: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_policy_dir)
+    path = tmp_path / "text.txt"
+    path.write_text("The fox.\nThe fox lives in the green wood and eats berries.\n")
+    whole = read_text_documents([path], tokenizer, 100)
+    documents = [tokenizer(line)["input_ids"] + [tokenizer.eos_token_id] for line in path.read_text().splitlines()]
+    assert sorted(whole.lengths_N.tolist()) == sorted(map(len, documents))
+    for ids, length in zip(whole.blocks_NT, whole.lengths_N.tolist(), strict=True):
+        assert ids[:length].tolist() in documents
+        assert set(ids[length:].tolist()) <= {tokenizer.pad_token_id}
+    cut = read_text_documents([path], tokenizer, 4)
+    assert cut.lengths_N.max() == 4
+    assert [ids[:4].tolist() in [d[:4] for d in documents] for ids in cut.blocks_NT] == [True, True]
+
+
+def test_rows_come_without_columns_that_are_all_padding_and_keep_their_lengths() -> None:
+    blocks = TextBlocks(torch.arange(12).view(3, 4), lengths_N=torch.tensor([2, 3, 2]))
+    for _ in range(3):
+        (ids,), (length,) = blocks.take_rows(1)
+        assert ids.tolist() == blocks.blocks_NT[ids[0] // 4, :length].tolist()
+    first, second = blocks.split(0.34)
+    assert len(first.lengths_N) == 2
+    assert len(second.lengths_N) == 1
