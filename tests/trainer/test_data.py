@@ -178,7 +178,7 @@ def test_hash_split_keeps_a_customer_together_and_holds_out_its_share() -> None:
 def test_snapshot_tables_are_read_with_their_empty_columns(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     row = {
         "id": "lab_1", "messages": USER, "customer": "", "split": "train", "labeler_group": "held-out",
-        "responses": [{"text": "In the wood.", "model": "policy-1", "finished": None}, {"text": "b", "finished": False}],
+        "responses": [{"text": "In the wood.", "model": "p-1", "finished": None}, {"text": "b", "finished": False}],
         "comparisons": [{"a": 1, "b": 0, "winner": "b", "annotator": "ann"}], "comparison_id": "cmp_1",
     }  # fmt: skip
     pq.write_table(pa.Table.from_pylist([row], schema=COMPARISONS), tmp_path / "comparisons.parquet")
