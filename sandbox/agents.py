@@ -74,10 +74,15 @@ async def _ask(client: httpx.AsyncClient, question: Question, tally: Tally) -> N
 
 
 async def work(
-    url: str, labeler: Labeler, secret: str, queues: Sequence[str], tally: Tally, enough: Callable[[], bool]
+    url: str,
+    labeler: Labeler,
+    secret: str,
+    queues: Sequence[str],
+    tally: Tally,
+    rng: random.Random,
+    enough: Callable[[], bool],
 ) -> None:
     """Take items from the queues, in this order of preference, and answer them until ``enough``."""
-    rng = random.Random(f"work:{labeler.name}")
     async with session(url, 2) as client:
         while not enough():
             item = await _next(client, secret, queues)
@@ -99,7 +104,7 @@ async def _answer(
     client: httpx.AsyncClient, labeler: Labeler, secret: str, item: dict[str, Any], rng: random.Random, tally: Tally
 ) -> None:
     prompt = item["messages"][-1]["content"]
-    answer: dict[str, Any] = {"token": item["token"], "submission_id": str(uuid.UUID(int=rng.getrandbits(128)))}
+    answer: dict[str, Any] = {"token": item["token"], "submission_id": str(uuid.uuid4())}
     if item["kind"] == "demonstration":
         answer["response"] = write_demonstration(labeler, prompt, rng)
     else:

@@ -7,6 +7,7 @@ is measured afterwards is in `deploy.demo.measure` and `deploy.demo.report`.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Director:
 
     async def run(self) -> Story:
         """Demonstrations and SFT first, then the rounds; labelers work all the while."""
-        crew = [asyncio.create_task(self._labeler(place)) for place in range(LABELERS_AT_ONCE)]
+        self._crew = crew = [asyncio.create_task(self._labeler(place)) for place in range(LABELERS_AT_ONCE)]
         try:
             await self._ask("demonstrations", self.plan.demonstrations)
             await self._until(self._idle, "labelers write demonstrations", self._counts)
@@ -82,26 +83,24 @@ class Director:
                 await self._round("ppo", f"round {number + 1} passed the gate")
         finally:
             self._over = True
-            for outcome in await asyncio.gather(*crew, return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    self.narrator.say(f"a labeler gave up: {outcome!r}")
+            await asyncio.gather(*crew, return_exceptions=True)
         await self._until(self._relayed, "the log catches up", self._counts)
         return self.story
 
     async def _labeler(self, place: int) -> None:
         """Be one pair of hands: act for each labeler in turn, so that many people need few connections."""
-        mine = self.people.labelers[place::LABELERS_AT_ONCE]
+        mine = [
+            (*each, random.Random(f"work:{each[0].name}")) for each in self.people.labelers[place::LABELERS_AT_ONCE]
+        ]
         while not self._over:
-            for labeler, secret, queues in mine:
-                until_s = time.monotonic() + 1.0
-                await work(
-                    self.url,
-                    labeler,
-                    secret,
-                    queues,
-                    self.story.tally,
-                    lambda until_s=until_s: self._over or time.monotonic() > until_s,  # type: ignore[misc]  # bound now
-                )
+            for labeler, secret, queues, rng in mine:
+                enough = self._for(1.0)
+                await work(self.url, labeler, secret, queues, self.story.tally, rng, enough)
+
+    def _for(self, seconds: float) -> Callable[[], bool]:
+        """Return a function that tells when so many seconds are over, or everything is."""
+        until_s = time.monotonic() + seconds
+        return lambda: self._over or time.monotonic() > until_s
 
     async def _ask(self, collect: str, count: int) -> None:
         collection.collect(self.ledger, collect)
@@ -170,6 +169,9 @@ class Director:
         deadline_s = time.monotonic() + ROUND_S
         while not await asyncio.to_thread(done):
             self.stack.supervisor.check()
+            for hands in self._crew:
+                if hands.done() and not self._over:
+                    hands.result()
             if time.monotonic() > deadline_s:
                 raise StageFailed(f"{what}: not done after {ROUND_S:.0f} s ({detail()})")
             self.narrator.progress(what, detail())
