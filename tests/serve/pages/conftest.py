@@ -90,9 +90,13 @@ def site(ledger: Ledger, tmp_path: Path) -> Iterator[Site]:
     found.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Chromium; at home its absence is a skip, in CI a failure."""
+    """Chromium; at home its absence is a skip, in CI a failure.
+
+    Gone after each module: while it runs, Playwright's event loop counts as running in this thread, and a test
+    elsewhere that calls `asyncio.run` would fail.
+    """
     path = os.environ.get("WHETSTONE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         if os.environ.get("CI"):
