@@ -25,7 +25,6 @@ from feedback.errors import EngineError
 from feedback.ids import new_id
 from feedback.records import Message
 from serve.engines.base import TRANSCRIPT, Token, Transcript
-from serve.engines.worker_extension import SERVER_PID
 from serve.settings import ServeSettings
 
 # Read by vLLM when it is imported or when it starts a process.
@@ -216,7 +215,6 @@ def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
         # A prompt that is prefilled in parts ends the engine if its request has a seed: vLLM then rewinds the seed's
         # generator by an offset, which CPU generators do not have.
         argv.append("--no-enable-chunked-prefill")
-    os.environ[SERVER_PID] = str(os.getpid())
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
     args: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
     validate_parsed_serve_args(args)
