@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+BINARIES = (".png", ".ico", ".safetensors", ".gz", ".parquet")
 PACKAGES = ("feedback", "serve", "workers", "trainer", "sandbox", "deploy")
 
 
@@ -13,6 +14,11 @@ def files(*endings: str) -> list[Path]:
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     found = sorted({Path(name) for name in listed if (ROOT / name).is_file()})
     return [path for path in found if not endings or path.name.endswith(endings)]
+
+
+def texts() -> list[Path]:
+    """Return all files that hold text, relative to the root."""
+    return [path for path in files() if path.suffix not in BINARIES]
 
 
 def modules() -> list[Path]:

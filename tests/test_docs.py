@@ -7,7 +7,7 @@ import pytest
 
 from docs import generate
 from feedback.settings import Settings
-from tests.sources import ROOT, files
+from tests.sources import ROOT, files, texts
 
 NOT_SETTINGS = {
     "WHETSTONE_DATA": "where tests find real data",
@@ -59,8 +59,8 @@ def test_every_variable_that_is_named_anywhere_is_a_setting() -> None:
     known = {f"WHETSTONE_{name.upper()}" for name in Settings.model_fields} | set(NOT_SETTINGS)
     for process in generate.PROCESSES:
         known |= {f"WHETSTONE_{name.upper()}" for name in generate.process_settings(process)[1]}
-    for path in files():
-        if path.parts[0] == "tests" or path.suffix in (".svg", ".png"):
+    for path in texts():
+        if path.parts[0] == "tests":
             continue
         for name in re.findall(r"\bWHETSTONE_[A-Z0-9_]*[A-Z0-9]\b", (ROOT / path).read_text()):
             assert name in known, f"{path} names {name}, which no process reads"
