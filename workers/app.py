@@ -106,6 +106,7 @@ def options(settings: WorkerSettings) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": False,
         "worker_enable_remote_control": False,
+        "broker_transport": "workers.broker:Transport",
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "visibility_timeout": VISIBILITY_S,

@@ -148,16 +148,19 @@ def test_an_api_that_is_down_for_a_while_delays_and_loses_nothing(
     assert ledger.redis.xlen(keys.DEAD) == 0
 
 
+@pytest.mark.parametrize("down_s", [0.1, 1.5])
 def test_a_broker_killed_and_started_again_delays_and_loses_nothing(
-    stage: Stage, ledger: Ledger, api: Any, ask: Ask, eventually: Eventually
+    stage: Stage, ledger: Ledger, api: Any, ask: Ask, eventually: Eventually, down_s: float
 ) -> None:
+    ask("Is anybody there?")
+    eventually(complete(ledger, 1), within_s=40)
     stage.broker.kill()
     for number in range(3):
         ask(f"Count to {number}.", customer=f"customer {number}")
-    time.sleep(1)
+    time.sleep(down_s)
     stage.broker.start()
-    eventually(complete(ledger, 3), within_s=40)
-    check_exactly_k(ledger, 3)
+    eventually(complete(ledger, 4), within_s=40)
+    check_exactly_k(ledger, 4)
 
 
 def test_sigterm_ends_worker_and_beat_in_order(stage: Stage, eventually: Eventually) -> None:
