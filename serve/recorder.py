@@ -67,7 +67,10 @@ class Recorder:
         return self._pending.get(id)
 
     def close(self, deadline_s: float = 5.0) -> None:
-        """Write what is queued to disk, relay for up to ``deadline_s``, let go; the rest goes at the next start."""
+        """Write what is queued to disk, relay for up to ``deadline_s``, let go; the rest goes at the next start.
+
+        Safe to call twice.
+        """
         self._closing.set()
         self._writer.join()
         until = time.monotonic() + deadline_s

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from feedback.errors import ServingError
 from feedback.ids import new_id
+from feedback.log import get
 from feedback.records import ApiKey, Interaction, utc_now
 from serve.auth import authenticate_async
 from serve.dependencies import Dependencies
@@ -28,6 +29,8 @@ ROLES = ("client", "operator")
 BROKEN_OFF = "aborted"
 """Finish reason of an answer that the caller did not wait for."""
 
+log = get(__name__)
+
 
 class Completions:
     """The ASGI endpoint of one of the two paths."""
@@ -38,6 +41,7 @@ class Completions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; errors before the engine speaks are raised for the application's handlers."""
+        scope["state"]["route"] = PATHS[self._kind]
         headers = Headers(scope=scope)
         key = await authenticate_async(headers, ROLES, self._deps.keys)
         consent = key.consent and _consents(headers)
@@ -80,7 +84,12 @@ class Completions:
         )
 
     def _record(self, draft: Interaction, said: Transcript, status: int, latency_s: float) -> None:
-        if status != 200 or not (said.finish_reason or said.completion_tokens):
+        mixed = said.versions - {draft.policy_version}
+        if mixed:
+            log.error(
+                "an answer came from other weights than its stamp", stamp=draft.policy_version, found=sorted(mixed)
+            )
+        if mixed or status != 200 or not (said.finish_reason or said.completion_tokens):
             self._deps.recorder.forget(draft.id)
             return
         self._deps.recorder.finish(

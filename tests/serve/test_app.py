@@ -180,7 +180,7 @@ def test_metrics_of_both_engines_survive(server: Server) -> None:
     text = httpx.get(f"{server.url}/metrics").text
     for slot in "ab":
         assert f'vllm:generation_tokens_total{{slot="{slot}"' in text
-    assert "whetstone_requests_total" in text
+    assert 'whetstone_requests_total{route="/v1/chat/completions",status="200",version="policy-000' in text
 
 
 def test_a_caller_who_hangs_up_stops_the_engine(server: Server) -> None:

@@ -1,0 +1,224 @@
+"""The door in front of an engine, with an engine whose application a test writes."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from feedback import access, interactions
+from feedback.client import Ledger
+from feedback.records import Interaction
+from serve import errors
+from serve.auth import KeyCache
+from serve.dependencies import Dependencies
+from serve.engines.base import TRANSCRIPT, Engine
+from serve.engines.slot import Slot
+from serve.middleware import Surround
+from serve.recorder import Recorder
+from serve.routes.completions import Completions
+from serve.settings import ServeSettings
+from serve.spool import Spool
+from serve.traffic import Traffic
+from tests.serve.fakes import FakeEngine
+
+pytestmark = pytest.mark.redis
+PATH = "/v1/chat/completions"
+BODY = {"model": "live", "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+async def body_of(receive: Receive) -> dict[str, Any]:
+    return dict(json.loads((await receive())["body"]))
+
+
+async def say_yes(scope: Scope, receive: Receive, send: Send, versions: tuple[str, ...] = ("policy-0001",)) -> None:
+    """Answer with the request's own body, as if "yes" had been generated."""
+    body = await body_of(receive)
+    said = TRANSCRIPT.get()
+    assert said is not None
+    said.text, said.finish_reason, said.prompt_tokens, said.completion_tokens = "yes", "stop", 3, 1
+    said.versions |= set(versions)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    seen = {"body": body, "headers": [name.decode() for name, _ in scope["headers"]], "path": scope["path"]}
+    await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
+
+
+class Door:
+    """The endpoint over one live slot whose engine runs ``engine_app``."""
+
+    def __init__(self, ledger: Ledger, directory: Path) -> None:
+        self.ledger = ledger
+        self.engine_app: App = say_yes
+        self.slot = Slot("a", self._start)
+        asyncio.run(self.slot.put(directory, "policy-0001", 1.0))
+        self.slot.open("policy-0001")
+        self.traffic = Traffic([self.slot])
+        self.traffic.point(self.slot)
+        self.recorder = Recorder(Spool(directory / "spool", 1 << 20, 1 << 16), Ledger(ledger.url))
+        self.recorder.start()
+        deps = Dependencies(
+            settings=ServeSettings.load(),
+            ledger=ledger,
+            traffic=self.traffic,
+            recorder=self.recorder,
+            keys=KeyCache(ledger, 60),
+        )
+        app = FastAPI()
+        errors.install(app)
+        app.add_middleware(Surround, max_body_bytes=1 << 20)
+        app.router.routes.append(Route(PATH, Completions(deps, "chat"), methods=["POST"]))
+        self.app = app
+        self.key = access.create(ledger, "client", "alice")[0]
+
+    async def _start(self, path: Path, version: str) -> Engine:
+        engine = FakeEngine(path, version)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.engine_app(scope, receive, send)
+
+        engine.app = app  # type: ignore[method-assign]
+        return engine
+
+    def ask(self, key: str = "", **headers: str) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+                bearer = {"Authorization": f"Bearer {key or self.key}"}
+                return await client.post(PATH, json={**BODY, "user": "u"}, headers={**bearer, **headers})
+
+        return asyncio.run(send())
+
+    def logged(self) -> list[Interaction]:
+        """Return all that was recorded, once the recorder is through."""
+        self.recorder.close()
+        return [each for _, each in interactions.read_new(self.ledger, "test")]
+
+
+@pytest.fixture
+def door(ledger: Ledger, tmp_path: Path) -> Iterator[Door]:
+    found = Door(ledger, tmp_path)
+    yield found
+    found.recorder.close()
+
+
+def test_the_engine_gets_the_exact_version_and_nothing_of_the_callers_headers(door: Door) -> None:
+    answer = door.ask(**{"Origin": "http://evil", "X-Request-Id": "mine"})
+    seen = answer.json()
+    assert seen["body"] == {"messages": BODY["messages"], "temperature": 0.0, "model": "policy-0001"}
+    assert seen["headers"] == ["content-type", "x-request-id"]
+    assert answer.headers["x-policy-version"] == "policy-0001"
+    assert answer.headers["x-request-id"].startswith("chatcmpl-")
+
+
+def test_an_answer_is_recorded_with_what_the_engine_said(door: Door) -> None:
+    answer = door.ask()
+    (record,) = door.logged()
+    assert record.id == answer.headers["x-request-id"]
+    assert (record.completion, record.finish_reason, record.prompt_tokens, record.completion_tokens) == (
+        "yes",
+        "stop",
+        3,
+        1,
+    )
+    assert (record.customer, record.policy_version, record.sampling) == ("alice", "policy-0001", {"temperature": 0.0})
+
+
+@pytest.mark.parametrize("said", ["no", "NO", " no "])
+def test_the_header_narrows_consent(door: Door, said: str) -> None:
+    assert door.ask(**{"X-Whetstone-Consent": said}).status_code == 200
+    assert door.logged() == []
+
+
+def test_the_header_cannot_widen_consent(door: Door) -> None:
+    private = access.create(door.ledger, "client", "bob", consent=False)[0]
+    assert door.ask(private, **{"X-Whetstone-Consent": "yes"}).status_code == 200
+    assert door.logged() == []
+
+
+def test_a_header_that_is_neither_yes_nor_no_is_refused(door: Door) -> None:
+    assert door.ask(**{"X-Whetstone-Consent": "maybe"}).status_code == 400
+
+
+def test_an_answer_of_other_weights_than_its_stamp_is_not_logged(door: Door) -> None:
+    async def mixed(scope: Scope, receive: Receive, send: Send) -> None:
+        await say_yes(scope, receive, send, ("policy-0001", "policy-0002"))
+
+    door.engine_app = mixed
+    door.ask()
+    assert door.logged() == []
+
+
+def test_an_engine_that_fails_is_a_503_in_our_words_and_is_not_logged(door: Door) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"object at 0x7f00"})
+
+    door.engine_app = broken
+    answer = door.ask()
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "engine_unavailable"
+    assert "0x7f" not in answer.text
+    assert answer.headers["retry-after"]
+    assert door.logged() == []
+
+
+def test_the_slot_counts_the_request_until_its_last_byte(door: Door) -> None:
+    seen = []
+
+    async def watching(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(door.slot.in_flight)
+        await say_yes(scope, receive, send)
+        seen.append(door.slot.in_flight)
+
+    door.engine_app = watching
+    door.ask()
+    assert [*seen, door.slot.in_flight] == [1, 1, 0]
+
+
+def test_feedback_may_come_while_the_answer_is_still_being_given(door: Door) -> None:
+    pending = []
+
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        id = "chatcmpl-" + dict(scope["headers"])[b"x-request-id"].decode()
+        pending.append(door.recorder.pending(id))
+        await say_yes(scope, receive, send)
+
+    door.engine_app = asked
+    door.ask()
+    assert pending[0] is not None
+    assert pending[0].customer == "alice"
+
+
+def test_a_caller_who_leaves_reaches_the_engine_and_is_recorded_as_broken_off(door: Door) -> None:
+    async def cut(scope: Scope, receive: Receive, send: Send) -> None:
+        await body_of(receive)
+        said = TRANSCRIPT.get()
+        assert said is not None
+        said.text, said.completion_tokens = "ye", 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert (await receive())["type"] == "http.disconnect"
+
+    door.engine_app = cut
+    messages = iter([{"type": "http.request", "body": json.dumps(BODY).encode()}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": PATH, "raw_path": PATH.encode(), "query_string": b"", "root_path": "", "client": None, "server": None,
+        "headers": [(b"authorization", f"Bearer {door.key}".encode())],
+    }  # fmt: skip
+    asyncio.run(door.app(scope, receive, send))
+    (record,) = door.logged()
+    assert (record.completion, record.finish_reason) == ("ye", "aborted")
