@@ -159,7 +159,7 @@ def open_comparison(ledger: Ledger, **changes: Any) -> Comparison:
     wanted = make_comparison(**changes)
     planned = comparisons.plan(
         ledger,
-        make_prompt(id=wanted.prompt_id, split=wanted.split, customer=wanted.customer),
+        make_prompt(id=wanted.prompt_id, split=wanted.split, customer=wanted.customer, messages=wanted.messages),
         wanted.k,
         purpose=wanted.purpose,
         overlap=wanted.overlap,
