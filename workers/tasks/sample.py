@@ -10,8 +10,8 @@ import time
 
 from feedback import comparisons, log
 from feedback.client import Ledger
-from feedback.errors import DataError, Forbidden, Overloaded, WhetstoneError
-from feedback.ids import new_id
+from feedback.errors import DataError, Forbidden, Overloaded, UnknownModel, WhetstoneError
+from feedback.ids import is_policy_version, new_id
 from feedback.metrics import completions_sampled_total
 from feedback.records import Comparison
 from workers.sampling import Sampler, fit
@@ -19,6 +19,7 @@ from workers.settings import WorkerSettings
 
 MAX_BACKOFF_S = 60.0
 FORBIDDEN_DELAY_S = 30.0
+NO_MODEL_DELAY_S = 5.0
 
 logger = log.get(__name__)
 
@@ -108,11 +109,20 @@ class _Run:
             self._put_off(comparison.id, FORBIDDEN_DELAY_S, str(error))
         except DataError as error:
             comparisons.bury(self.ledger, comparison.id, str(error))
+        except UnknownModel as error:
+            if any(is_policy_version(model) for model in comparison.models):
+                self._failed(comparison.id, attempt, error)
+            else:  # an alias that points nowhere yet
+                self._put_off(comparison.id, NO_MODEL_DELAY_S, str(error))
         except WhetstoneError as error:
-            logger.warning("sampling failed", comparison=comparison.id, attempt=attempt, error=str(error))
-            comparisons.postpone(self.ledger, comparison.id, min(2.0**attempt, MAX_BACKOFF_S), counts=True)
+            self._failed(comparison.id, attempt, error)
         finally:
             self.claimed.discard(comparison.id)
+
+    def _failed(self, id: str, attempt: int, error: WhetstoneError) -> None:
+        """Give a comparison back for another attempt, later each time."""
+        logger.warning("sampling failed", comparison=id, attempt=attempt, error=str(error))
+        comparisons.postpone(self.ledger, id, min(2.0**attempt, MAX_BACKOFF_S), counts=True)
 
     def _put_off(self, id: str, delay_s: float, why: str) -> None:
         """Give a comparison back because of something that is not its fault, and claim no more in this run."""

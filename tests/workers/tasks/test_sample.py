@@ -8,6 +8,7 @@ from feedback import comparisons, keys
 from feedback.client import Ledger
 from feedback.errors import LedgerUnavailable
 from feedback.records import Comparison, Interaction
+from tests.builders import make_prompt
 from workers.settings import WorkerSettings
 from workers.tasks.curate import curate
 from workers.tasks.sample import sample
@@ -88,6 +89,16 @@ def test_an_overloaded_api_costs_no_attempt_and_stops_the_run(
     time.sleep(0.25)  # Retry-After
     assert sample(ledger, settings) == 40
     assert dead(ledger) == []
+
+
+@pytest.mark.parametrize(("model", "attempts"), [("live", "0"), ("policy-0009", "1")])
+def test_only_a_version_that_nobody_holds_costs_an_attempt(
+    ledger: Ledger, settings: WorkerSettings, api: Any, model: str, attempts: str
+) -> None:
+    comparison = comparisons.plan(ledger, make_prompt(), 4, models=[model])
+    api.status = 404
+    assert sample(ledger, settings) == 0
+    assert ledger.redis.hget(keys.SAMPLING_ATTEMPTS, comparison.id) == attempts
 
 
 def test_a_refused_prompt_goes_to_the_dead_letters(
