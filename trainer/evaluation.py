@@ -19,7 +19,9 @@
     length_ratio.NAME            mean length of `policy` over that of NAME
 
 ``completions.jsonl`` holds every text: ``{"id", "messages", "completions": {NAME: {"text", "token_ids", "finished",
-"score"}}}``. Knows models and files; the statistics are in ``win_rates``.
+"score"}}}``; ``probe.json`` the policy's own probe (`trainer.probe`).
+
+Knows models and files; the statistics are in ``win_rates``.
 """
 
 from __future__ import annotations
@@ -38,8 +40,10 @@ from trainer.checkpoint import write_json
 from trainer.data import BadRows, Counts, Limits, Prompt, read_prompts
 from trainer.experience import Scored, length_batches, score_rollout
 from trainer.generate import COMPLETIONS_FILE, completion_rows
+from trainer.layout import PROBE_FILE
 from trainer.models import ScalarModel, load_policy, load_tokenizer, require_same_tokenizer
 from trainer.ppo_step import Text
+from trainer.probe import answer_probe
 from trainer.progress import Progress
 from trainer.rollouts import Rollout
 from trainer.rollouts_transformers import TransformersSampler
@@ -78,6 +82,8 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
                 loss = text_loss(policy, text, settings.micro_batch_tokens) if text is not None else None
                 figures[name] = _figures(rollout, scored, completions[name], has_reference=reference is not None)
                 figures[name] |= {"directory": str(directory), "pretraining_loss": loss}
+                if name == OWN_NAME:
+                    own_probe = answer_probe(policy, tokenizer, prompts)
                 progress.update(number, {"eos_rate": figures[name]["eos_rate"]})
         report = {
             "prompts": len(prompts),
@@ -93,6 +99,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
             "rows": counts.as_metrics(),
         }
         write_json(this.directory / "report.json", report)
+        write_json(this.directory / PROBE_FILE, own_probe)
         _write_completions(this.directory / COMPLETIONS_FILE, prompts, completions)
         return this.finish(report)
 

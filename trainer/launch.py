@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback.errors import StageFailed
-from trainer.progress import PROGRESS_FILE
-from trainer.run import METRICS_FILE, partial_directory
+from trainer.layout import METRICS_FILE, PROGRESS_FILE, partial_directory
 
 STOP_S = 10.0
 """Seconds that a child gets to end after SIGTERM."""

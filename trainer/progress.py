@@ -20,9 +20,8 @@ from tqdm import tqdm
 
 from feedback.errors import Diverged
 from trainer.checkpoint import write_json
+from trainer.layout import METRICS_LOG, PROGRESS_FILE
 
-PROGRESS_FILE = "progress.json"
-METRICS_LOG = "metrics.jsonl"
 _LINE_EVERY_S = 5.0
 _FILE_EVERY_S = 1.0
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from feedback.client import Ledger
 from trainer import report
-from trainer.generate import run as generate
-from trainer.presets import resolve
-from trainer.settings_evaluate import GenerateSettings
+from trainer.data import Prompt, render
+from trainer.models import load_policy, load_tokenizer
+from trainer.probe import answer_probe
 from trainer.settings_service import TrainerSettings
 
 DEFAULT_PROMPTS = ("Hello!", "Where is the river?", "Name three colours.", "Write a short story.")
@@ -33,12 +33,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def probe_model(directory: Path) -> list[dict[str, object]]:
+def probe_model(directory: Path) -> list[dict[str, Any]]:
     """Return greedy answers of the model to a few prompts, with log-probabilities."""
-    with tempfile.TemporaryDirectory() as scratch:
-        prompts, output = Path(scratch, "prompts.jsonl"), Path(scratch, "probe.jsonl")
-        rows = [{"id": str(n), "prompt": text} for n, text in enumerate(DEFAULT_PROMPTS)]
-        prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        given = {"policy": directory, "prompts": [prompts], "output": output, "greedy": True, "logprobs": True}
-        generate(resolve("generate", GenerateSettings, "paper", {**given, "max_completion_tokens": 16, "threads": 1}))
-        return report.probe_of(output)
+    tokenizer = load_tokenizer(directory)
+    prompts = []
+    for text in DEFAULT_PROMPTS:
+        messages = [{"role": "user", "content": text}]
+        prompts.append(Prompt(id=text, messages=messages, prompt_ids=render(tokenizer, messages)))
+    return answer_probe(load_policy(directory), tokenizer, prompts)

@@ -10,18 +10,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from feedback import artifacts, policies
 from feedback.client import Ledger
 from feedback.ids import new_id
 from feedback.records import EvaluationReport, Kind, Policy, RewardModel, utc_now
+from trainer.layout import PROBE_FILE
 
-PROBE = "probe.json"
-"""Greedy answers with log-probabilities, stored with a policy; serving checks them before it swaps."""
-PROBE_PROMPTS = 4
-PROBE_OPTIONS = ("--greedy", "--logprobs", "--max-completion-tokens", "16")
-"""Options of ``generate`` that make a probe."""
 _SERVED = {".json", ".safetensors", ".jinja", ".model", ".txt"}
 """Suffixes of the files that a policy directory is served from: weights, configuration, any tokenizer's files."""
 _LEFT_BEHIND = {"metrics.json", "progress.json", artifacts.MANIFEST}
@@ -39,7 +33,7 @@ def store_policy(source: Path, root: Path, version: str, probe: list[dict[str, A
             for file in sorted(source.iterdir()):
                 if file.suffix in _SERVED and file.name not in _LEFT_BEHIND:
                     shutil.copyfile(file, draft / file.name)
-            (draft / PROBE).write_text(json.dumps(probe) + "\n")
+            (draft / PROBE_FILE).write_text(json.dumps(probe) + "\n")
     return str(path), artifacts.verify(root / path)
 
 
@@ -50,19 +44,6 @@ def store_reward_model(source: Path, root: Path, id: str) -> tuple[str, str]:
         with artifacts.new_directory(root / path) as draft:
             shutil.copytree(source, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(artifacts.MANIFEST))
     return str(path), artifacts.verify(root / path)
-
-
-def probe_of(completions: Path) -> list[dict[str, Any]]:
-    """Return the probe that greedy completions (a ``generate`` output file) make."""
-    rows = [json.loads(line) for line in completions.read_text().splitlines()]
-    return [
-        {
-            "messages": row["messages"],
-            "token_ids": row["completions"][0]["token_ids"],
-            "logprobs": row["completions"][0]["logprobs"],
-        }
-        for row in rows
-    ]
 
 
 def register_base(ledger: Ledger, root: Path, source: Path, probe: list[dict[str, Any]]) -> Policy:
@@ -141,10 +122,3 @@ def gate_figures(found: dict[str, Any]) -> dict[str, Any]:
     if own["pretraining_loss"] is not None:
         figures["pretraining_loss_rise"] = own["pretraining_loss"] / reference["pretraining_loss"] - 1
     return figures
-
-
-def write_probe_prompts(snapshot: Path, target: Path) -> None:
-    """Write the first prompts of a snapshot as JSONL, for the probe."""
-    rows = pq.read_table(snapshot / "prompts.parquet", columns=["id", "messages"]).slice(0, PROBE_PROMPTS).to_pylist()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -22,11 +22,9 @@ import torch
 from feedback.artifacts import sha256_of
 from feedback.errors import ArtifactError, ConfigError
 from trainer.checkpoint import latest_checkpoint, publish, write_json
+from trainer.layout import CHECKPOINTS, METRICS_FILE, SETTINGS_FILE, partial_directory
 from trainer.settings import StageSettings
 
-SETTINGS_FILE = "settings.json"
-METRICS_FILE = "metrics.json"
-CHECKPOINTS = "checkpoints"
 _LOCK = ".lock"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names and numbers of glibc's malloc.h
 
@@ -97,11 +95,6 @@ def open_run(stage: str, settings: StageSettings, inputs: Sequence[Path] = ()) -
         _hold(lock, directory)
         _claim(directory, identity)
         yield Run(stage, settings, directory, device)
-
-
-def partial_directory(output: Path) -> Path:
-    """Return where the run that will become ``output`` works, with its ``progress.json`` and ``metrics.jsonl``."""
-    return output.with_name(output.name + ".partial")
 
 
 def prepare(settings: StageSettings) -> torch.device:

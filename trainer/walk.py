@@ -6,6 +6,7 @@ walk that was interrupted goes on with the stage it was in.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from feedback.errors import StageFailed
 from feedback.records import Policy, Round, Snapshot, utc_now
 from trainer import report
 from trainer.launch import run_stage
+from trainer.layout import PROBE_FILE
 from trainer.settings_service import TrainerSettings
 
 
@@ -133,16 +135,6 @@ class Walk:
 
     def _register(self, kind: str, trained: dict[str, Any], figures: dict[str, Any], **links: str) -> Policy:
         made = self._made(kind)
-        prompts = self._made("probe-prompts.jsonl")
-        report.write_probe_prompts(self.root / snapshots.get(self.ledger, links["snapshot_id"]).path, prompts)
-        probe = self._made("probe.jsonl")
-        self._stage(
-            "generate",
-            "--policy", str(made),
-            "--prompts", str(prompts),
-            *report.PROBE_OPTIONS,
-            output=probe.name,
-        )  # fmt: skip
         self._update(stage="register")
         version = self.record.version or policies.next_version(self.ledger)
         self._update(version=version)
@@ -153,7 +145,7 @@ class Walk:
             made,
             version,
             "sft" if kind == "sft" else "ppo",
-            probe=report.probe_of(probe),
+            probe=json.loads((self._made("evaluate") / PROBE_FILE).read_text()),
             round_id=self.record.id,
             metrics=trained,
             **links,
@@ -161,7 +153,7 @@ class Walk:
         report.register_report(self.ledger, version, figures)
         return policy
 
-    def _stage(self, stage: str, *options: str, output: str = "") -> dict[str, Any]:
+    def _stage(self, stage: str, *options: str) -> dict[str, Any]:
         """Run one stage in this round's directory and return its metrics."""
         self._update(stage=stage, progress={})
         began_s = time.monotonic()
@@ -182,7 +174,7 @@ class Walk:
             found = run_stage(
                 stage,
                 [*options, *threads, *own],
-                self._made(output or stage),
+                self._made(stage),
                 preset=self.settings.preset,
                 processes=self.settings.trainer_processes if stage in ("sft", "reward", "ppo") else 1,
                 nice=self.settings.trainer_nice,
@@ -195,7 +187,7 @@ class Walk:
             raise
         seconds = round(time.monotonic() - began_s, 3)
         metrics.stage_seconds.labels(stage).set(seconds)
-        self._update(seconds={**self.record.seconds, output or stage: seconds})
+        self._update(seconds={**self.record.seconds, stage: seconds})
         return found
 
     def _show(self, progress: dict[str, Any]) -> None:

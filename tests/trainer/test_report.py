@@ -12,6 +12,7 @@ from feedback.client import Ledger
 from feedback.promotion import Thresholds, judge
 from tests.builders import make_report
 from trainer import report
+from trainer.layout import PROBE_FILE
 
 PROBE: list[dict[str, Any]] = [{"messages": [], "token_ids": [1], "logprobs": [-0.1]}]
 SERVED = ["config.json", "model.safetensors", "tokenizer.json"]
@@ -42,8 +43,8 @@ def found(**changes: Any) -> dict[str, Any]:
 def test_only_what_serving_needs_is_stored_and_nothing_that_could_run(trained: Path, tmp_path: Path) -> None:
     path, sha256 = report.store_policy(trained, tmp_path / "root", "policy-0001", PROBE)
     stored = sorted(each.name for each in (tmp_path / "root" / path).iterdir())
-    assert stored == sorted([*SERVED, "settings.json", report.PROBE, artifacts.MANIFEST])
-    assert json.loads((tmp_path / "root" / path / report.PROBE).read_text()) == PROBE
+    assert stored == sorted([*SERVED, "settings.json", PROBE_FILE, artifacts.MANIFEST])
+    assert json.loads((tmp_path / "root" / path / PROBE_FILE).read_text()) == PROBE
     artifacts.verify(tmp_path / "root" / path, sha256)
 
 
@@ -90,11 +91,3 @@ def test_what_the_evaluation_could_not_measure_fails_the_gate() -> None:
         decision = judge(msgspec.structs.replace(make_report(), figures=report.gate_figures(lacking)), Thresholds())
         assert not decision.promote
         assert any("missing" in reason for reason in decision.reasons)
-
-
-def test_a_probe_holds_tokens_and_log_probabilities_of_each_prompt(tmp_path: Path) -> None:
-    messages = [{"role": "user", "content": "Hi"}]
-    completion = {"text": "Hello.", "token_ids": [5, 6], "logprobs": [-0.5, -0.25]}
-    path = tmp_path / "completions.jsonl"
-    path.write_text(json.dumps({"id": "1", "messages": messages, "completions": [completion]}) + "\n")
-    assert report.probe_of(path) == [{"messages": messages, "token_ids": [5, 6], "logprobs": [-0.5, -0.25]}]

@@ -3,8 +3,8 @@
 import { ago, el } from "/static/shared/dom.js";
 
 const STAGES = {
-  sft: ["snapshot", "sft", "evaluate", "generate", "register"],
-  ppo: ["snapshot", "reward", "ppo", "evaluate", "generate", "register"],
+  sft: ["snapshot", "sft", "evaluate", "register"],
+  ppo: ["snapshot", "reward", "ppo", "evaluate", "register"],
 };
 const SVG = "http://www.w3.org/2000/svg";
 const short = (value, digits = 3) => (typeof value === "number" ? Number(value.toPrecision(digits)).toString() : "–");

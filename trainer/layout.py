@@ -1,0 +1,18 @@
+"""Where a run keeps its files: names only, so that the service can look without loading what the stages need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SETTINGS_FILE = "settings.json"
+METRICS_FILE = "metrics.json"
+METRICS_LOG = "metrics.jsonl"
+PROGRESS_FILE = "progress.json"
+PROBE_FILE = "probe.json"
+"""Greedy answers with log-probabilities, stored with a policy; serving checks them before it swaps."""
+CHECKPOINTS = "checkpoints"
+
+
+def partial_directory(output: Path) -> Path:
+    """Return where the run that will become ``output`` works, with its ``progress.json`` and ``metrics.jsonl``."""
+    return output.with_name(output.name + ".partial")
