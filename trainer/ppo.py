@@ -46,6 +46,9 @@ from trainer.settings_ppo import PpoSettings
 RewardFunction = Callable[[Sequence[list[Message]], Sequence[str], Sequence[bool]], Sequence[float]]
 """Scores of completions from prompts' messages, completions' texts and whether each ended with EOS."""
 
+_SHOWN_FIRST = ("objective/scores", "objective/kl", "ppo/ptx/loss", "episode/eos_rate", "episode/length_tokens")
+"""What a progress line has room for."""
+
 
 def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -> dict[str, Any]:
     """Train a policy and publish it: weights, tokenizer, ``value/`` and ``metrics.json`` in the output directory.
@@ -141,6 +144,7 @@ def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
             episodes=settings.batch_size,
         )
     metrics |= _step_metrics(steps) | {"lr": lr}
+    metrics = {name: metrics[name] for name in _SHOWN_FIRST if name in metrics} | metrics
     return metrics | {
         "time/sample_s": sampled_s - began_s,
         "time/score_s": scored_s - sampled_s,
