@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import prometheus_client
 from fastapi import FastAPI
@@ -57,13 +58,14 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         collector = SlotMetrics(slots)
         prometheus_client.REGISTRY.register(collector)
         recorder.start()
+        importing = asyncio.create_task(_import_engine()) if slots else None
         watching = asyncio.create_task(hotswap.run())
         try:
             yield
         finally:
             log.info("stopping")
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            await asyncio.gather(watching, *([importing] if importing else []), return_exceptions=True)
             await hotswap.stop()
             await asyncio.to_thread(recorder.close)
             prometheus_client.REGISTRY.unregister(collector)
@@ -80,10 +82,14 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     return app
 
 
+async def _import_engine() -> Any:
+    """Import the adapter in a thread: it takes seconds, and only a process with slots needs it."""
+    return await asyncio.to_thread(import_module, "serve.engines.vllm")
+
+
 def _engine_starter(settings: ServeSettings) -> StartEngine:
     async def start(path: Path, version: str) -> Engine:
-        # Importing vLLM takes seconds, and only a process with slots needs it.
-        adapter = await asyncio.to_thread(import_module, "serve.engines.vllm")
+        adapter = await _import_engine()
         engine: Engine = await adapter.VllmEngine.start(settings, path, version)
         return engine
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -63,14 +64,20 @@ def test_a_taken_port_is_one_line_and_status_1(redis_server: RedisServer, tmp_pa
 
 
 @pytest.fixture
-def one_slot(tmp_path: Path) -> Server:
+def one_slot(tmp_path: Path) -> Iterator[Server]:
     """A serving process of its own, just ready, its second engine still starting."""
     pytest.importorskip("vllm")
     found = Server(tmp_path)
     promotion.promote(found.ledger, register(found.ledger, make_policy(tmp_path / "policy", 1)), "test")
     found.start()
-    found.wait(found.ready, "readiness")
-    return found
+    try:
+        found.wait(found.ready, "readiness")
+        yield found
+    finally:
+        if found.process is not None and found.process.poll() is None:
+            found.process.kill()
+            found.process.wait()
+        found.redis.kill()
 
 
 def family(server: Server) -> list[psutil.Process]:
@@ -111,12 +118,11 @@ def test_sigterm_finishes_what_is_being_answered_and_leaves_no_process(one_slot:
     streaming.start()
     time.sleep(0.05)
     processes = family(server)
-    assert len(processes) >= 3
+    assert any("EngineCore" in each.name() for each in processes)
     assert server.stop() == 0
     streaming.join()
-    assert lines[-2:-1] == ["data: [DONE]"] or "data: [DONE]" in lines
+    assert "data: [DONE]" in lines
     assert left(processes, 5) == []
-    server.redis.kill()
 
 
 @pytest.mark.vllm
@@ -128,4 +134,3 @@ def test_kill_leaves_no_engine_behind(one_slot: Server) -> None:
     one_slot.process.send_signal(signal.SIGKILL)
     one_slot.process.wait()
     assert left(processes, 60) == []
-    one_slot.redis.kill()
