@@ -35,15 +35,13 @@ TESTED_BY = {
     "serve/dependencies.py": "tests/serve/routes/conftest.py",
     "serve/engines/base.py": "tests/serve/engines/test_vllm.py",
     "serve/engines/worker_extension.py": "tests/serve/engines/test_vllm.py",
-    "serve/registry.py": "tests/serve/test_app.py",
-    "serve/routes/completions.py": "tests/serve/test_app.py",
     "serve/routes/models.py": "tests/serve/test_app.py",
     "serve/settings.py": "tests/deploy/test_stack.py",
+    "trainer/layout.py": "tests/trainer/test_run.py",
     "trainer/register.py": "tests/trainer/test_service.py",
     "trainer/settings_service.py": "tests/deploy/test_stack.py",
     "trainer/walk.py": "tests/trainer/test_service.py",
     "workers/__main__.py": "tests/workers/conftest.py",
-    "workers/metrics.py": "tests/workers/test_app.py",
 }
 """Modules without a test file of their own name, and what runs them: a test file, or the demonstration."""
 SOURCES = (".py", ".js", ".css", ".lua", ".sh", ".html")
