@@ -15,7 +15,9 @@ from trainer.settings import StageSettings
 
 Settings = TypeVar("Settings", bound=StageSettings)
 
-_SANDBOX_LIMITS = {"max_prompt_tokens": 192, "max_completion_tokens": 64}
+_SANDBOX_LIMITS = {"max_prompt_tokens": 192, "max_completion_tokens": 32}
+# Two threads on two busy cores wait for each other: one is faster beside a serving engine.
+_SANDBOX = _SANDBOX_LIMITS | {"threads": 1}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # The paper's values are the defaults of the settings classes.
@@ -29,10 +31,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "packed": False, "block_tokens": 128, "batch_size": 48,
             "lr": 3e-3, "beta2": 0.98, "weight_decay": 0.05, "warmup_steps": 40, "schedule": "linear", "lr_floor": 0.03,
         },
-        "sft": _SANDBOX_LIMITS | {"epochs": 3, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
-        "reward": _SANDBOX_LIMITS | {"batch_size": 16, "lr": 1e-3},
-        "ppo": _SANDBOX_LIMITS | {
-            "max_completion_tokens": 32,
+        "sft": _SANDBOX | {"epochs": 3, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
+        "reward": _SANDBOX | {"batch_size": 16, "lr": 1e-3},
+        "ppo": _SANDBOX | {
             "episodes": 64 * 80, "batch_size": 64, "minibatches": 4, "checkpoint_every": 10,
             "lr": 5e-4, "value_lr": 1e-3, "warmup_iterations": 10,
             # Over 80 iterations an average of 0.992 would still be half the initial policy.
@@ -40,12 +41,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             # A short document weighs less than a GPT-3 context, and its gradient is as large as PPO's (measured).
             "ptx_coef": 1.0, "ptx_per_episode": 0.5, "ptx_packed": False, "ptx_block_tokens": 128,
             "missing_eos": "subtract", "missing_eos_penalty": 1.0,
-            # Two threads on two busy cores wait for each other: one is faster beside a serving engine.
-            "threads": 1,
         },
-        "evaluate": _SANDBOX_LIMITS | {
-            "max_completion_tokens": 32, "pretraining_packed": False, "pretraining_block_tokens": 128,
-            "pretraining_blocks": 512, "threads": 1,
+        "evaluate": _SANDBOX | {
+            "pretraining_packed": False, "pretraining_block_tokens": 128,
+            "pretraining_blocks": 512,
         },
         "score": _SANDBOX_LIMITS,
         "generate": _SANDBOX_LIMITS,
