@@ -10,10 +10,19 @@ from typing import Any
 
 from deploy.stack import ROOT
 from feedback.errors import ArtifactMissing
+from sandbox.agents import ANSWER_TOKENS
 from sandbox.corpus import documents
 
 SHIPPED = ROOT / "sandbox" / "base"
 CACHE = Path("var/base")
+SMALL = {
+    "WHETSTONE_PRESET": "sandbox",
+    "WHETSTONE_MAX_MODEL_LEN": "256",
+    "WHETSTONE_SAMPLING_MAX_TOKENS": str(ANSWER_TOKENS),
+    # A second thread gives so small a model nothing, and idle threads that spin take the cores from those who work.
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 TEXT_DOCUMENTS, HELD_OUT_DOCUMENTS = 40_000, 2_000
 TEXT_SEED, HELD_OUT_SEED = 101, 202
 
@@ -34,8 +43,9 @@ class Base:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Settings that tell the trainer of the text."""
+        """Settings of all processes that fit a model of this size, and where the trainer finds the text."""
         return {
+            **SMALL,
             "WHETSTONE_PRETRAINING": json.dumps([str(self.text)]),
             "WHETSTONE_HELD_OUT_TEXT": json.dumps([str(self.held_out_text)]),
         }

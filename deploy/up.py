@@ -12,8 +12,6 @@ from deploy.stack import Stack, StackSettings
 from deploy.supervisor import Supervisor, require_free
 from feedback import access
 
-UP_SETTINGS = {"WHETSTONE_PRESET": "sandbox", "WHETSTONE_MAX_MODEL_LEN": "256", "WHETSTONE_SAMPLING_MAX_TOKENS": "32"}
-
 
 def run(
     *, directory: Path = Path("var/up"), port: int = 8000, model: Path | None = None, console: Console | None = None
@@ -32,7 +30,7 @@ def run(
     out = console or Console(highlight=False)
     require_free(port, "--port")
     base = ensure_base(lambda line: out.print(line, markup=False))
-    extra = UP_SETTINGS | base.environment if model is None else {}
+    extra = base.environment if model is None else {}
     settings = StackSettings.local(directory, port, extra)
     try:
         with Supervisor(directory / "logs") as supervisor:

@@ -40,7 +40,7 @@ class Narrator:
 
     def say(self, line: str) -> None:
         """Write a line that stays."""
-        self.console.print(f"{self._clock()}  {line}", markup=False)
+        self.console.print(f"{self._clock()}  {line}", markup=False, soft_wrap=True)
 
     def progress(self, what: str, detail: str) -> None:
         """Show what is waited for."""
@@ -48,7 +48,7 @@ class Narrator:
             self._status.update(f"{self._clock()}  {what}: {detail}")
         elif time.monotonic() - self._said_s >= QUIET_S:
             self._said_s = time.monotonic()
-            self.console.print(f"{self._clock()}  ... {what}: {detail}", markup=False)
+            self.console.print(f"{self._clock()}  ... {what}: {detail}", markup=False, soft_wrap=True)
 
     def _clock(self) -> str:
         minutes, seconds = divmod(int(self.elapsed_s), 60)
