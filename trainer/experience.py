@@ -21,6 +21,9 @@ from trainer.models import ScalarModel
 from trainer.rollouts import Rollout
 from trainer.settings_ppo import PpoSettings
 
+PASS_COST_TOKENS = {"cpu": 96, "cuda": 4096}
+"""Tokens of padding that take as long as one more pass through a model; CPU from a 1 M parameter one, GPU a guess."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experience:
@@ -190,14 +193,22 @@ def sampler_gap(logprobs_BA: Tensor, sampler_logprobs_BA: Tensor, mask_BA: Tenso
 
 
 def length_batches(lengths_B: Tensor, micro_batch_tokens: int) -> Iterator[Tensor]:
-    """Row indices in order of length, cut so that rows x longest row stays within the budget (one row at least)."""
+    """Row indices in order of length, cut into passes.
+
+    A pass is cut off where rows x longest row would pass the budget (one row at least), or where the padding that
+    longer rows bring to the shorter ones would cost more than a pass of their own.
+    """
     order = torch.argsort(lengths_B, stable=True)
     lengths = lengths_B[order].tolist()
-    start = 0
+    start, padding, most_padding = 0, 0, PASS_COST_TOKENS[lengths_B.device.type]
     for end in range(1, len(lengths) + 1):
-        if end == len(lengths) or lengths[end] * (end + 1 - start) > micro_batch_tokens:
-            yield order[start:end]
-            start = end
+        if end < len(lengths):
+            padding += (lengths[end] - lengths[end - 1]) * (end - start)
+            fits = lengths[end] * (end + 1 - start) <= micro_batch_tokens
+            if fits and padding <= most_padding:
+                continue
+        yield order[start:end]
+        start, padding = end, 0
 
 
 def _last_scalars(model: ScalarModel, ids_BT: Tensor, all_BT: Tensor, real_BT: Tensor) -> Tensor:

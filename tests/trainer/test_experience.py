@@ -179,6 +179,13 @@ def test_length_batches_visit_every_row_once_within_the_budget() -> None:
     assert all(int(lengths[rows].max()) * len(rows) <= 20 or len(rows) == 1 for rows in batches)
 
 
+def test_short_rows_are_not_padded_to_long_ones_when_a_pass_of_their_own_is_cheaper() -> None:
+    lengths = torch.tensor([20] * 10 + [60] * 6)
+    batches = list(length_batches(lengths, 10_000))
+    assert [len(rows) for rows in batches] == [10, 6]
+    assert len(list(length_batches(torch.tensor([20, 21, 22, 23]), 10_000))) == 1
+
+
 def test_value_model_off_gives_zero_values_and_monte_carlo_advantages(tiny_policy_dir: Path) -> None:
     rollout = sample(tiny_policy_dir)
     policy = load_policy(tiny_policy_dir)
