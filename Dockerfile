@@ -4,15 +4,14 @@
 #   docker build --target serve -t whetstone-serve .
 #   docker build --target trainer --build-arg DEVICE=cuda -t whetstone-trainer .
 #
+# Build arguments PIP_INDEX_URL and TORCH_INDEX say where packages, and CPU builds of torch, come from when not from pip's
+# default. An unset PIP_INDEX_URL leaves pip's default in force.
+#
 # serve and trainer carry torch and vLLM; worker and operate do not and are a tenth of the size.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS base
-# Where packages come from: override both for a mirror.
-ARG PIP_INDEX_URL=https://pypi.org/simple
-ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-ENV PIP_INDEX_URL=${PIP_INDEX_URL} \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -32,6 +31,7 @@ WORKDIR /app
 
 # What every process needs: the project's own dependencies at the versions of the lock, without torch and vLLM.
 FROM base AS light
+ARG PIP_INDEX_URL
 COPY pyproject.toml ./
 COPY requirements ./requirements
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], 'setuptools', sep='\n')" > /tmp/direct.txt \
@@ -41,6 +41,8 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
 # What the model's processes need on top. DEVICE=cpu installs the lock as it is; DEVICE=cuda installs the extra of that
 # name, whose wheels follow the driver of the machine and are resolved when the image is built.
 FROM base AS heavy
+ARG PIP_INDEX_URL
+ARG TORCH_INDEX
 ARG DEVICE=cpu
 # libnuma: vLLM's CPU kernels link to it. gcc: torch and triton compile kernels at run time.
 RUN apt-get update \
@@ -49,7 +51,7 @@ RUN apt-get update \
 COPY pyproject.toml ./
 COPY requirements ./requirements
 RUN if [ "${DEVICE}" = cpu ]; then \
-        pip install --no-deps --extra-index-url "${TORCH_INDEX_URL}" --requirement requirements/cpu.txt; \
+        pip install --no-deps ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --requirement requirements/cpu.txt; \
     else \
         python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['${DEVICE}'], 'setuptools', sep='\n')" > /tmp/direct.txt \
         && pip install --requirement /tmp/direct.txt \

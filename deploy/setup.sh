@@ -15,7 +15,14 @@ say() { printf 'setup: %s\n' "$*"; }
 stop() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 need_package() { # need_package COMMAND DEBIAN-PACKAGE
-  command -v "$1" >/dev/null && return
+  command -v "$1" >/dev/null || install_package "$1" "$2"
+}
+
+need_library() { # need_library SONAME DEBIAN-PACKAGE
+  ldconfig -p 2>/dev/null | grep -q "$1" || install_package "$1" "$2"
+}
+
+install_package() { # install_package WHAT-IS-MISSING DEBIAN-PACKAGE
   local as_root=""
   if [ "$(id -u)" -ne 0 ]; then
     sudo -n true 2>/dev/null || stop "$1 is missing and I may not install it; run: sudo apt-get install $2"
@@ -44,6 +51,8 @@ install_lock() { # install_lock FILE
   cp "$1" "$stamp"
 }
 
+"${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || install_package "Python's venv" python3-venv
+need_library libnuma.so.1 libnuma1 # vLLM's CPU kernels link to it
 [ -x "$venv/bin/python" ] || { say "making $venv"; "${PYTHON:-python3}" -m venv "$venv"; }
 install_lock requirements/cpu.txt
 if [ ! -e "$venv/.checked" ]; then

@@ -156,7 +156,8 @@ def test_the_dockerfile_is_repeatable() -> None:
         assert "--no-install-recommends" in command
     for lock in set(re.findall(r"requirements/\S+\.txt", DOCKERFILE)):
         assert (ROOT / lock).is_file()
-    assert "pip install --no-deps --extra-index-url" in DOCKERFILE
+    assert "pip install --no-deps ${TORCH_INDEX:+--extra-index-url" in DOCKERFILE
+    assert "https://" not in DOCKERFILE, "an index is a build argument"
 
 
 def test_images_hold_what_the_processes_import_and_nothing_else() -> None:
