@@ -37,7 +37,7 @@ def judge(report: EvaluationReport | None, thresholds: Thresholds) -> Decision:
 
     Args:
         report: the candidate's figures: ``win_rate`` {mean, low, high, n} against live, ``kl_nats``, ``length_ratio``,
-            ``eos_rate``, ``pretraining_loss_rise``.
+            ``eos_rate``, ``pretraining_loss_rise``; ``stopped`` with the reason if a guard ended its training.
         thresholds: the bars.
     """
     if report is None:
@@ -54,9 +54,11 @@ def judge(report: EvaluationReport | None, thresholds: Thresholds) -> Decision:
         ("pretraining_loss_rise", figures.get("pretraining_loss_rise"), "<=", thresholds.max_pretraining_loss_rise),
     ]
     results = [(_holds(value, op, bar), name, value, op, bar) for name, value, op, bar in checks]
+    stopped = [f"FAIL training was stopped by a guard: {figures['stopped']}"] if figures.get("stopped") else []
     return Decision(
-        promote=all(held for held, *_ in results),
-        reasons=[
+        promote=all(held for held, *_ in results) and not stopped,
+        reasons=stopped
+        + [
             f"{'pass' if held else 'FAIL'} {name} {_shown(value)} (bar {op} {bar:g})"
             for held, name, value, op, bar in results
         ],

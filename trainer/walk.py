@@ -108,6 +108,8 @@ class Walk:
             *self._text("--pretraining", self.settings.pretraining),
         )  # fmt: skip
         figures = self._evaluate(self._made("ppo"), parent, reference, files, reward=self._made("reward"))
+        if trained.get("stopped"):
+            figures["stopped"] = str(trained["stopped"]["reason"])
         return self._register(
             "ppo",
             trained,

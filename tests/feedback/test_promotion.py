@@ -220,3 +220,11 @@ def test_swap_events_are_kept_in_order(ledger: Ledger) -> None:
     for each in made:
         promotion.record_swap(ledger, each)
     assert list(promotion.swaps(ledger)) == made
+
+
+def test_a_policy_whose_training_a_guard_ended_fails_the_gate_with_the_reason() -> None:
+    figures = {**make_report().figures, "stopped": "kl 40 nats is over its budget"}
+    decision = judge(make_report(figures=figures), Thresholds())
+    assert not decision.promote
+    assert decision.reasons[0] == "FAIL training was stopped by a guard: kl 40 nats is over its budget"
+    assert judge(make_report(), Thresholds()).promote
