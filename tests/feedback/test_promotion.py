@@ -223,8 +223,7 @@ def test_swap_events_are_kept_in_order(ledger: Ledger) -> None:
 
 
 def test_a_policy_whose_training_a_guard_ended_fails_the_gate_with_the_reason() -> None:
-    figures = {**make_report().figures, "stopped": "kl 40 nats is over its budget"}
-    decision = judge(make_report(figures=figures), Thresholds())
+    decision = judge(make_report(stopped="kl 40 nats is over its budget"), Thresholds())
     assert not decision.promote
     assert decision.reasons[0] == "FAIL training was stopped by a guard: kl 40 nats is over its budget"
     assert judge(make_report(), Thresholds()).promote
