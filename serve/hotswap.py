@@ -75,19 +75,19 @@ class HotSwap:
         if time.monotonic() < self._not_before and not self._traffic.live_version:
             return
         previous, started = self._traffic.live_version, time.monotonic()
-        self._note(version, "pending", previous)
+        await self._note(version, "pending", previous)
         try:
             slot = self._traffic.holding(version) or await self._load(version)
         except LedgerUnavailable:
             return  # it will be there again, and so will this promotion
         except WhetstoneError as error:
-            self._fail(version, previous, error)
+            await self._fail(version, previous, error)
             return
         load_s = time.monotonic() - started
         in_flight = self._traffic.point(slot)
         metrics.swaps_total.labels("live").inc()
         metrics.swap_load_seconds.observe(load_s)
-        self._note(version, "live", previous, load_s=load_s, in_flight=in_flight)
+        await self._note(version, "live", previous, load_s=load_s, in_flight=in_flight)
         log.info("swapped", version=version, previous=previous, slot=slot.name, load_s=load_s, in_flight=in_flight)
 
     async def _load(self, version: str) -> Slot:
@@ -153,16 +153,16 @@ class HotSwap:
                     self._traffic.point(None)
                 await slot.clear()
 
-    def _fail(self, version: str, previous: str, error: WhetstoneError) -> None:
+    async def _fail(self, version: str, previous: str, error: WhetstoneError) -> None:
         if self._traffic.live_version or isinstance(error, SwapFailed | NotFound):
             self._refused = version
         else:
             self._not_before = time.monotonic() + RETRY_S
         metrics.swaps_total.labels("failed").inc()
-        self._note(version, "failed", previous, error=str(error))
+        await self._note(version, "failed", previous, error=str(error))
         log.error("swap failed; the old version keeps answering", version=version, previous=previous, reason=str(error))
 
-    def _note(
+    async def _note(
         self,
         version: str,
         state: Literal["pending", "live", "failed"],
@@ -182,4 +182,4 @@ class HotSwap:
             in_flight=in_flight,
             error=error,
         )
-        self._registry.note(event)
+        await self._registry.note(event)

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from feedback import keys, metrics, policies, promotion
@@ -37,9 +38,10 @@ class Registry:
         self._beat_at = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
 
-    def note(self, event: SwapEvent) -> None:
-        """Keep an event for the next `look`."""
+    async def note(self, event: SwapEvent) -> None:
+        """Write an event, or keep it for a later `look` if the ledger is down."""
         self._events.append(event)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._try_to_send)
 
     async def look(self) -> dict[str, str] | None:
         """Return alias -> version, or None while the ledger is down; also sends events and the heartbeat."""
@@ -47,9 +49,7 @@ class Registry:
 
     def _look(self) -> dict[str, str] | None:
         try:
-            while self._events:
-                promotion.record_swap(self._ledger, self._events[0])
-                self._events.popleft()
+            self._send()
             if time.monotonic() - self._beat_at >= HEARTBEAT_S:
                 self._beat()
             aliases = policies.aliases(self._ledger)
@@ -58,6 +58,15 @@ class Registry:
             return None
         metrics.ledger_up.set(1)
         return aliases
+
+    def _send(self) -> None:
+        while self._events:
+            promotion.record_swap(self._ledger, self._events[0])
+            self._events.popleft()
+
+    def _try_to_send(self) -> None:
+        with suppress(LedgerUnavailable):
+            self._send()
 
     def _beat(self) -> None:
         slots = [

@@ -53,7 +53,8 @@ def test_a_promotion_loads_and_a_rollback_only_moves_the_pointer(server: Server)
     promotion.roll_back(server.ledger, "test")
     server.wait(lambda: server.live() == first, "the rollback", 10)
     assert exact(server, first)
-    server.wait(lambda: server.swaps_of(first)[-1].state == "live", "the event", 5)
+    server.wait(lambda: server.swaps_of(first)[-1].previous == second, "the event", 5)
+    assert server.swaps_of(first)[-1].state == "live"
     assert server.swaps_of(first)[-1].load_s < 0.05
     assert server.ask(model="previous").json()["model"] == second
 

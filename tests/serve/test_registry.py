@@ -25,12 +25,12 @@ def event(version: str) -> SwapEvent:
     return SwapEvent(at=utc_now(), replica="r1", version=version, state="live")
 
 
-def test_a_look_returns_the_aliases_sends_events_and_beats(ledger: Ledger) -> None:
+def test_a_look_returns_the_aliases_and_beats_and_an_event_is_written_at_once(ledger: Ledger) -> None:
     ledger.redis.hset(keys.ALIASES, "live", "policy-0001")
     watched = registry(ledger.url)
-    watched.note(event("policy-0001"))
-    assert asyncio.run(watched.look()) == {"live": "policy-0001"}
+    asyncio.run(watched.note(event("policy-0001")))
     assert [swap.version for swap in promotion.swaps(ledger)] == ["policy-0001"]
+    assert asyncio.run(watched.look()) == {"live": "policy-0001"}
     beat = json.loads(str(ledger.redis.get(keys.replica("r1"))))
     assert beat["slots"] == [{"slot": "a", "version": "policy-0001", "state": "ready", "in_flight": 3}]
     watched.close()
@@ -41,10 +41,10 @@ def test_while_the_ledger_is_down_a_look_is_none_and_events_wait(tmp_path: Path)
     server.start()
     server.kill()
     watched = registry(server.url)
-    watched.note(event("policy-0001"))
-    watched.note(event("policy-0002"))
 
     async def story() -> None:
+        await watched.note(event("policy-0001"))
+        await watched.note(event("policy-0002"))
         started = time.monotonic()
         assert await watched.look() is None
         assert time.monotonic() - started < 5

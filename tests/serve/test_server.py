@@ -101,6 +101,7 @@ def left(processes: list[psutil.Process], within_s: float) -> list[psutil.Proces
 def test_sigterm_finishes_what_is_being_answered_and_leaves_no_process(one_slot: Server) -> None:
     server = one_slot
     lines: list[str] = []
+    begun = threading.Event()
 
     def stream() -> None:
         body = {
@@ -112,11 +113,13 @@ def test_sigterm_finishes_what_is_being_answered_and_leaves_no_process(one_slot:
         }
         url = f"{server.url}/v1/chat/completions"
         with httpx.stream("POST", url, json=body, headers=server.auth(), timeout=60) as answer:
-            lines.extend(answer.iter_lines())
+            for line in answer.iter_lines():
+                lines.append(line)
+                begun.set()
 
     streaming = threading.Thread(target=stream)
     streaming.start()
-    time.sleep(0.05)
+    assert begun.wait(60)
     processes = family(server)
     assert any("EngineCore" in each.name() for each in processes)
     assert server.stop() == 0
