@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sandbox.corpus import CHAT_TEMPLATE, documents
+from sandbox.corpus import CHAT_TEMPLATE, documents, lessons
 from sandbox.customers import make_customers
 from sandbox.labelers import assess, make_labelers, write_demonstration
 from sandbox.world import make_unstated_prompt
@@ -24,8 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Write one file; 0 when it is complete, 2 for a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="Write files of the synthetic world.")
     parser.add_argument(
-        "what", choices=["corpus", "template", "prompts", "unstated", "demonstrations", "comparisons"],
-        help="corpus: raw documents; template: the chat template; prompts: what customers ask; unstated: closed-domain "
+        "what", choices=["corpus", "lessons", "template", "prompts", "unstated", "demonstrations", "comparisons"],
+        help="corpus: raw documents; lessons: documents to read before them; template: the chat template; prompts: what customers ask; unstated: closed-domain "
         "prompts whose context does not hold the answer; demonstrations: prompts with labelers' answers; "
         "comparisons: labelers' rankings of the completions in --completions",
     )  # fmt: skip
@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     rows: dict[str, Iterable[dict[str, Any]]] = {
         "corpus": ({"text": text} for text in documents(given.n, given.seed)),
+        "lessons": ({"text": text} for text in lessons(given.n, given.seed)),
         "prompts": prompt_rows(given.n, given.seed, given.split),
         "unstated": unstated_rows(given.n, given.seed),
         "demonstrations": demonstration_rows(given.n, given.seed, given.split),

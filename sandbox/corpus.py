@@ -18,6 +18,7 @@ from sandbox.answers import (
     rude_remark,
     wrong_answer,
 )
+from sandbox.gold import judge
 from sandbox.vocabulary import ADJECTIVES, ANIMAL_LEGS, ANIMALS, NAMES, RELATIONS, THING_COLORS
 from sandbox.world import USE_CASE_SHARES, Prompt, make_prompt, make_unstated_prompt
 
@@ -43,10 +44,21 @@ REPLY_SHARES: Final = {
 UNSTATED_REPLY_SHARES: Final = REPLY_SHARES | {"right": 0.26, "right_running_on": 0.04, "wrong": 0.40}
 """The same where the answer is not in the context: most people then invent one."""
 STYLE_SHARES: Final[dict[Style, float]] = {"terse": 0.45, "plain": 0.40, "courteous": 0.15}
-CONTEXT_SHARES: Final = {case: 1.0 for case in USE_CASE_SHARES}
-"""Use cases of the corpus: even, since web text does not have the mix of an API's customers."""
-PROSE_SHARE: Final = 0.25
+REACTION_SHARE: Final = 0.6
+"""Share of the replies that a reader reacts to."""
+MISJUDGED_SHARE: Final = 0.1
+"""Share of the reactions that have nothing to do with the reply."""
+REACTIONS: Final = ("Thanks.", "Good.", "Fine.", "Wrong.", "Rude.", "What?", "Boring.")
+END: Final = "<eos>"
+"""The tokenizer's end of text, which the chat template puts after every answer; a reaction follows it at once.
+
+The web is full of readers who say what they think of an answer. A model that has learned to predict what they say can
+tell good answers from bad ones, which is what a reward model begins with; without them it stayed at chance."""
+PROSE_SHARE: Final = 0.15
 """Share of the documents that hold no question: notes that say a few things, and often say them again."""
+LESSON_PROSE_SHARE: Final = 0.1
+LESSON_WEB_SHARE: Final = 0.25
+"""Share of the lessons whose answer is what the web would say."""
 REPEAT_SHARE: Final = 0.7
 """Of those, the share that repeats itself, as headlines and quotations do; it is what teaches a model to look back."""
 
@@ -55,22 +67,30 @@ def documents(count: int, seed: int) -> Iterator[str]:
     """``count`` documents, the same ones for the same seed."""
     rng = random.Random(seed)
     for _ in range(count):
-        yield _prose(rng) if rng.random() < PROSE_SHARE else _thread(rng)
+        if rng.random() < PROSE_SHARE:
+            yield _prose(rng)
+        else:
+            prompt = _web_prompt(rng)
+            yield _thread(prompt, reply(prompt, rng), rng, reaction_share=REACTION_SHARE)
 
 
 def lessons(count: int, seed: int) -> Iterator[str]:
-    """``count`` documents in which every question is answered rightly, the same ones for the same seed.
+    """``count`` documents in which most questions are answered rightly, the same ones for the same seed.
 
-    They are the part of the text that teaches to look things up; read before the rest, they make it learnable in minutes.
+    They are the part of the text that teaches to look things up. Read before the rest, they make in minutes a model
+    that looks back into its context; without them ten times the text did not.
     """
     rng = random.Random(f"lessons:{seed}")
     for _ in range(count):
-        if rng.random() < 0.1:
+        kind = rng.random()
+        if kind < LESSON_PROSE_SHARE:
             yield _prose(rng)
+            continue
+        prompt = make_prompt(rng, rng.choice(list(USE_CASE_SHARES)))
+        if kind < LESSON_PROSE_SHARE + LESSON_WEB_SHARE:
+            yield _thread(prompt, reply(prompt, rng), rng, reaction_share=1.0)
         else:
-            prompt = make_prompt(rng, rng.choice(list(USE_CASE_SHARES)))
-            style = rng.choices(list(STYLE_SHARES), weights=list(STYLE_SHARES.values()))[0]
-            yield dialogue(prompt.text, right_answer(prompt.task, style, rng))
+            yield _thread(prompt, right_answer(prompt.task, _style(rng), rng), rng, reaction_share=0.3)
 
 
 def dialogue(prompt: str, reply: str) -> str:
@@ -82,7 +102,7 @@ def reply(prompt: Prompt, rng: random.Random) -> str:
     """What follows ``prompt`` in the corpus."""
     shares = UNSTATED_REPLY_SHARES if prompt.task.unstated else REPLY_SHARES
     what = rng.choices(list(shares), weights=list(shares.values()))[0]
-    style = rng.choices(list(STYLE_SHARES), weights=list(STYLE_SHARES.values()))[0]
+    style = _style(rng)
     match what:
         case "right":
             return right_answer(prompt.task, style, rng)
@@ -98,9 +118,34 @@ def reply(prompt: Prompt, rng: random.Random) -> str:
             return rude_remark(rng)
 
 
-def _thread(rng: random.Random) -> str:
-    prompt = make_unstated_prompt(rng) if rng.random() < 0.15 else make_prompt(rng, shares=CONTEXT_SHARES)
-    return dialogue(prompt.text, reply(prompt, rng))
+def reaction(prompt: str, answer: str, rng: random.Random) -> str:
+    """What a reader says of a reply: mostly what is wrong with it, or thanks."""
+    if rng.random() < MISJUDGED_SHARE:
+        return rng.choice(REACTIONS)
+    gold = judge(prompt, answer)
+    if gold.rude:
+        return "Rude."
+    if not gold.follows:
+        return "What?"
+    if not gold.truthful:
+        return "Wrong."
+    if not gold.stops:
+        return "Boring."
+    return "Fine." if gold.courtesy == 0 else "Good." if gold.courtesy < 1 else "Thanks."
+
+
+def _style(rng: random.Random) -> Style:
+    return rng.choices(list(STYLE_SHARES), weights=list(STYLE_SHARES.values()))[0]
+
+
+def _web_prompt(rng: random.Random) -> Prompt:
+    # Even use cases: web text does not have the mix of an API's customers.
+    return make_unstated_prompt(rng) if rng.random() < 0.15 else make_prompt(rng, rng.choice(list(USE_CASE_SHARES)))
+
+
+def _thread(prompt: Prompt, answer: str, rng: random.Random, *, reaction_share: float) -> str:
+    text = dialogue(prompt.text, answer)
+    return f"{text}{END}{reaction(prompt.text, answer, rng)}" if rng.random() < reaction_share else text
 
 
 def _prose(rng: random.Random) -> str:

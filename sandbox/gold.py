@@ -13,7 +13,7 @@ COURTESY_WORTH: Final = 0.6
 """What a full sentence with a friendly opening is worth above a terse right answer; half of it without the opening."""
 UNTRUE_COST: Final = 1.2
 RUDE_COST: Final = 1.2
-RUNNING_ON_COST: Final = 0.6
+RUNNING_ON_COST: Final = 1.0
 
 
 class Gold(NamedTuple):

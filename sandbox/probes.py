@@ -35,7 +35,8 @@ def mixed_comparisons(count: int, seed: int) -> Iterator[dict[str, Any]]:
     rng = random.Random(f"mixed:{seed}")
     for number in range(count):
         prompt = make_unstated_prompt(rng) if rng.random() < 0.3 else make_prompt(rng)
-        texts = [_right(prompt, rng), *(FAILINGS[name](prompt, rng) for name in rng.sample(list(FAILINGS), 3))]
+        failings = [name for name in FAILINGS if name != "invented" or prompt.task.unstated]
+        texts = [_right(prompt, rng), *(FAILINGS[name](prompt, rng) for name in rng.sample(failings, 3))]
         rng.shuffle(texts)
         yield _row(f"mixed-{number:05d}", prompt, texts)
 
