@@ -1,9 +1,8 @@
-"""The sandbox's base model and the text that training mixes in: where they are, made ready on first use."""
+"""The sandbox's base model and the text that training mixes in: where they are, made ready."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from sandbox.agents import ANSWER_TOKENS
 from sandbox.corpus import documents
 
 SHIPPED = ROOT / "sandbox" / "base"
-CACHE = Path("var/base")
 SMALL = {
     "WHETSTONE_PRESET": "sandbox",
     "WHETSTONE_MAX_MODEL_LEN": "256",
@@ -23,7 +21,7 @@ SMALL = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-TEXT_DOCUMENTS, HELD_OUT_DOCUMENTS = 40_000, 2_000
+TEXT_DOCUMENTS, HELD_OUT_DOCUMENTS = 20_000, 2_000
 TEXT_SEED, HELD_OUT_SEED = 101, 202
 
 
@@ -58,29 +56,27 @@ class Base:
         return {"layers": config["num_hidden_layers"], "width": config["hidden_size"], "weights_bytes": size}
 
 
-def ensure_base(say: Callable[[str], None], cache: Path = CACHE) -> Base:
-    """Return the base model, with its text written to ``cache`` on first use.
+def prepare_base(directory: Path) -> Base:
+    """Return the base model; its text is written to ``directory``, the same at every call.
 
     Raises:
         ArtifactMissing: the weights are not in the checkout.
     """
     if not (SHIPPED / "model.safetensors").is_file():
         raise ArtifactMissing(f"{SHIPPED} holds no weights; `make base` trains them")
+    directory.mkdir(parents=True, exist_ok=True)
     base = Base(
         model=SHIPPED,
-        text=(cache / "pretraining.jsonl").resolve(),
-        held_out_text=(cache / "held-out.jsonl").resolve(),
+        text=(directory / "pretraining.jsonl").resolve(),
+        held_out_text=(directory / "held-out.jsonl").resolve(),
     )
-    for path, count, seed in (
-        (base.text, TEXT_DOCUMENTS, TEXT_SEED),
-        (base.held_out_text, HELD_OUT_DOCUMENTS, HELD_OUT_SEED),
-    ):
-        if not path.is_file():
-            say(f"writing {count:,} documents of pretraining text to {path.name}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".draft")
-            with draft.open("w") as file:
-                for text in documents(count, seed):
-                    file.write(json.dumps({"text": text}) + "\n")
-            draft.replace(path)
+    write_text(base.text, TEXT_DOCUMENTS, TEXT_SEED)
+    write_text(base.held_out_text, HELD_OUT_DOCUMENTS, HELD_OUT_SEED)
     return base
+
+
+def write_text(path: Path, count: int, seed: int) -> None:
+    """Write documents of the raw corpus as JSONL."""
+    with path.open("w") as file:
+        for text in documents(count, seed):
+            file.write(json.dumps({"text": text}) + "\n")

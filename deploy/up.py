@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.base import ensure_base
+from deploy.base import prepare_base
 from deploy.stack import Stack, StackSettings
 from deploy.supervisor import Supervisor, require_free
 from feedback import access
@@ -29,7 +29,7 @@ def run(
     """
     out = console or Console(highlight=False)
     require_free(port, "--port")
-    base = ensure_base(lambda line: out.print(line, markup=False))
+    base = prepare_base(directory / "text")
     extra = base.environment if model is None else {}
     settings = StackSettings.local(directory, port, extra)
     try:

@@ -31,8 +31,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "packed": False, "block_tokens": 128, "batch_size": 48,
             "lr": 3e-3, "beta2": 0.98, "weight_decay": 0.05, "warmup_steps": 40, "schedule": "linear", "lr_floor": 0.03,
         },
-        "sft": _SANDBOX | {"epochs": 3, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
-        "reward": _SANDBOX | {"batch_size": 16, "lr": 1e-3},
+        "sft": _SANDBOX | {"epochs": 4, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
+        "reward": _SANDBOX | {"batch_size": 8, "lr": 3e-4},
         "ppo": _SANDBOX | {
             "episodes": 64 * 80, "batch_size": 64, "minibatches": 4, "checkpoint_every": 10,
             "lr": 5e-4, "value_lr": 1e-3, "warmup_iterations": 10,

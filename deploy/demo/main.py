@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from deploy.base import Base, ensure_base
+from deploy.base import Base, prepare_base
 from deploy.demo import report
 from deploy.demo.director import Director, Plan, Story
 from deploy.demo.measure import Sampled, table
@@ -45,7 +45,7 @@ def run(*, directory: Path = Path("var/demo"), port: int = 0, plan: Plan | None 
     port = require_free(port, "--port") if port else free_port()
     shutil.rmtree(directory, ignore_errors=True)
     with Narrator() as narrator:
-        base = ensure_base(narrator.say)
+        base = prepare_base(directory / "text")
         settings = StackSettings.local(directory, port, DEMO_SETTINGS | base.environment)
         with Supervisor(directory / "logs") as supervisor:
             stack = Stack(settings, supervisor)

@@ -104,4 +104,4 @@ def different(customers: Sequence[Customer], rng: random.Random) -> Iterator[str
 
 def queues_of(group: str) -> tuple[str, ...]:
     """Return the queues that a labeler of this group works on, most urgent first."""
-    return ("agreement",) if group == "held-out" else ("demonstration", "training", "agreement")
+    return ("agreement",) if group == "held-out" else ("demonstration", "agreement", "training")
