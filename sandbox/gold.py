@@ -20,7 +20,7 @@ class Gold(NamedTuple):
     """What is true of one completion, and its worth under the gold taste.
 
     ``score`` has no unit; a right, true, civil answer that stops is worth 1 to 1.6, a terse one 1, and an invented
-    one -1.2. ``helpful`` is in [0, 1]. ``hallucinated`` is only ever true where all that may be claimed is in the prompt.
+    one -1.2. ``helpful`` is in [0, 1]. ``hallucinated`` is only ever true where the prompt holds all that may be claimed.
     """
 
     score: float
@@ -56,7 +56,9 @@ def judge(prompt: str, completion: str, finished: bool = True) -> Gold:
     courtesy = (0.5 * (form == "plain") + 0.5 * (form == "plain" and opened)) * right
     if right and task and task.unstated:
         courtesy = 0.5 * (form == "plain") + 0.5 * opened * (form == "plain")
-    score = helpful + COURTESY_WORTH * courtesy - UNTRUE_COST * untrue - RUDE_COST * rude - RUNNING_ON_COST * (not stops)
+    score = (
+        helpful + COURTESY_WORTH * courtesy - UNTRUE_COST * untrue - RUDE_COST * rude - RUNNING_ON_COST * (not stops)
+    )
     return Gold(
         score=score,
         helpful=helpful,

@@ -107,9 +107,7 @@ def taste(labeler: Labeler, gold: Gold, words: int) -> float:
     )
 
 
-def assess(
-    labeler: Labeler, prompt: str, completions: Sequence[tuple[str, bool]], rng: random.Random
-) -> View:
+def assess(labeler: Labeler, prompt: str, completions: Sequence[tuple[str, bool]], rng: random.Random) -> View:
     """The opinion of ``labeler`` about completions of one prompt.
 
     Args:
@@ -215,6 +213,4 @@ def _flags(golds: Sequence[Gold]) -> dict[str, list[int]]:
         "hallucination": [gold.hallucinated for gold in golds],
         "denigrates": [gold.rude for gold in golds],
     }
-    return {
-        flag: [index for index, holds in enumerate(found) if holds] for flag, found in tests.items() if any(found)
-    }
+    return {flag: [index for index, holds in enumerate(found) if holds] for flag, found in tests.items() if any(found)}

@@ -41,7 +41,9 @@ def test_an_insult_makes_an_answer_rude_and_nothing_else(rng: random.Random) -> 
 
 
 @pytest.mark.parametrize("fault", [rude_remark, other_questions, lambda rng: rambling(rng, 2)])
-def test_remarks_questions_and_rambling_do_not_answer(fault: Callable[[random.Random], str], rng: random.Random) -> None:
+def test_remarks_questions_and_rambling_do_not_answer(
+    fault: Callable[[random.Random], str], rng: random.Random
+) -> None:
     helpful = [judge(prompt.text, fault(rng)).helpful for prompt in prompts(rng)]
 
     assert sum(helpful) <= 0.02 * len(helpful)

@@ -1,6 +1,8 @@
 import random
 
-from sandbox.corpus import CHAT_TEMPLATE, dialogue, documents, lessons, reply
+import jinja2
+
+from sandbox.corpus import CHAT_TEMPLATE, END, dialogue, documents, lessons, reaction, reply
 from sandbox.gold import judge
 from sandbox.world import make_prompt, make_unstated_prompt
 
@@ -29,16 +31,32 @@ def test_the_web_invents_answers_that_are_not_stated_more_often_than_it_says_so(
     assert sum(gold.hallucinated for gold in golds) >= 0.35 * len(golds)
 
 
-def test_lessons_answer_every_question_rightly() -> None:
-    for text in lessons(500, 0):
-        if text.startswith("question: "):
-            question, _, answer = text.removeprefix("question: ").partition("\nanswer:\n")
-            assert judge(question, answer).score >= 1.0
+def test_lessons_answer_most_questions_rightly() -> None:
+    threads = [text for text in lessons(2000, 0) if text.startswith("question: ")]
+
+    def score(text: str) -> float:
+        question, _, answer = text.removeprefix("question: ").partition("\nanswer:\n")
+        return judge(question, answer.partition(END)[0]).score
+
+    assert sum(score(text) >= 1.0 for text in threads) / len(threads) > 0.75
+
+
+def test_readers_mostly_say_what_is_wrong_with_a_reply() -> None:
+    rng = random.Random(2)
+    question = "Mia lives in Rome. Where does Mia live?"
+
+    def most_often(answer: str) -> str:
+        said = [reaction(question, answer, rng) for _ in range(200)]
+        return max(set(said), key=said.count)
+
+    assert most_often("Sure: Mia lives in Rome.") == "Thanks."
+    assert most_often("Mia lives in Oslo.") == "Wrong."
+    assert most_often("In Rome, you fool.") == "Rude."
+    assert most_often("Count to two for Tom.") == "What?"
+    assert most_often("In Rome. The fox is shy.") == "Boring."
 
 
 def test_documents_look_as_the_chat_template_writes() -> None:
-    import jinja2
-
     written = jinja2.Environment().from_string(CHAT_TEMPLATE).render(
         messages=[{"role": "user", "content": "Hi."}], add_generation_prompt=True, eos_token="<eos>"
     )  # fmt: skip
@@ -47,8 +65,6 @@ def test_documents_look_as_the_chat_template_writes() -> None:
 
 
 def test_the_chat_template_takes_several_turns_and_system_messages() -> None:
-    import jinja2
-
     written = jinja2.Environment().from_string(CHAT_TEMPLATE).render(
         messages=[
             {"role": "system", "content": "Be kind."},

@@ -12,9 +12,7 @@ def test_customers_differ_but_their_mix_is_the_papers() -> None:
     customers = make_customers(200, 0)
     rng = random.Random(0)
 
-    found = Counter(
-        prompt.task.use_case for each in customers for prompt in itertools.islice(each.prompts(rng), 40)
-    )
+    found = Counter(prompt.task.use_case for each in customers for prompt in itertools.islice(each.prompts(rng), 40))
 
     assert len({tuple(each.shares.values()) for each in customers}) == len(customers)
     for use_case, share in USE_CASE_SHARES.items():

@@ -7,7 +7,9 @@ UNSTATED = "For my blog: Mia lives in Rome. What does Mia eat?"
 
 
 def test_courtesy_orders_right_answers() -> None:
-    terse, plain, courteous = (judge(STATED, text).score for text in ("In Rome.", "Mia lives in Rome.", "Sure: Mia lives in Rome."))
+    terse, plain, courteous = (
+        judge(STATED, text).score for text in ("In Rome.", "Mia lives in Rome.", "Sure: Mia lives in Rome.")
+    )
 
     assert terse == 1.0
     assert terse < plain < courteous == 1.6

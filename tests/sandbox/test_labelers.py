@@ -29,7 +29,10 @@ def items(count: int) -> list[tuple[str, list[tuple[str, bool]]]]:
     rng = random.Random(5)
     writers = group("training")
     prompts = [make_prompt(rng).text for _ in range(count)]
-    return [(prompt, [(write_demonstration(rng.choice(writers), prompt, rng), True) for _ in range(4)]) for prompt in prompts]
+    return [
+        (prompt, [(write_demonstration(rng.choice(writers), prompt, rng), True) for _ in range(4)])
+        for prompt in prompts
+    ]
 
 
 def views(labelers: list[Labeler], count: int) -> list[list[View]]:
@@ -98,7 +101,9 @@ def test_demonstrations_leave_room_to_learn() -> None:
     assert 0.05 < sum(not gold.stops for gold in golds) / len(golds) < 0.25
     assert 0.75 < sum(gold.helpful for gold in golds) / len(golds) < 0.97
     unstated = [make_unstated_prompt(rng).text for _ in range(500)]
-    invented = [judge(prompt, write_demonstration(rng.choice(writers), prompt, rng)).hallucinated for prompt in unstated]
+    invented = [
+        judge(prompt, write_demonstration(rng.choice(writers), prompt, rng)).hallucinated for prompt in unstated
+    ]
     assert 0.2 < sum(invented) / len(invented) < 0.55
 
 

@@ -26,7 +26,18 @@ def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 def stage(name: str, output: Path, *options: object) -> None:
     subprocess.run(
-        [sys.executable, "-m", "trainer", name, "--preset", "sandbox", "--output", str(output), *LIMITS, *map(str, options)],
+        [
+            sys.executable,
+            "-m",
+            "trainer",
+            name,
+            "--preset",
+            "sandbox",
+            "--output",
+            str(output),
+            *LIMITS,
+            *map(str, options),
+        ],
         check=True,
         cwd=BASE.parents[1],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -86,8 +97,8 @@ def test_a_reward_model_sees_every_failing_when_labels_have_no_noise(tmp_path: P
 
 @pytest.mark.slow
 def test_ppo_on_the_gold_score_itself_improves_it(tmp_path: Path) -> None:
-    from trainer.presets import resolve
     from trainer.ppo import run_ppo
+    from trainer.presets import resolve
     from trainer.settings_ppo import PpoSettings
 
     rng = random.Random(2)
