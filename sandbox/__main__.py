@@ -26,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "what", choices=["corpus", "lessons", "template", "prompts", "unstated", "demonstrations", "comparisons"],
         help="corpus: raw documents; lessons: documents to read before them; template: the chat template; "
-        "prompts: what customers ask; unstated: closed-domain prompts whose context does not hold the answer; demonstrations: prompts with labelers' answers; "
+        "prompts: what customers ask; unstated: closed-domain prompts whose context does not hold the answer; "
+        "demonstrations: prompts with labelers' answers; "
         "comparisons: labelers' rankings of the completions in --completions",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="file to write")

@@ -20,7 +20,7 @@ class Gold(NamedTuple):
     """What is true of one completion, and its worth under the gold taste.
 
     ``score`` has no unit; a right, true, civil answer that stops is worth 1 to 1.6, a terse one 1, and an invented
-    one -1.2. ``helpful`` is in [0, 1]. ``hallucinated`` is only ever true where the prompt holds all that may be claimed.
+    one -1.2. ``helpful`` is in [0, 1]. ``hallucinated`` only where the prompt holds all that may be claimed.
     """
 
     score: float

@@ -25,11 +25,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # A Llama of 1-3 M parameters on two cores: higher learning rates, smaller batches, minutes in all.
     "sandbox": {
         "pretrain": {
-            "width": 128, "layers": 4, "heads": 4, "mlp_width": 384, "tied": True, "init_std": 0.04,
+            "width": 128, "layers": 4, "heads": 4, "mlp_width": 384, "tied": True, "init_std": 0.08,
             "context_tokens": 256, "vocab_size": 1024, "bos": False,
             # Documents apart: look-ups in the own context are the hard part, and neighbours only distract.
-            "packed": False, "block_tokens": 128, "batch_size": 48,
-            "lr": 3e-3, "beta2": 0.98, "weight_decay": 0.05, "warmup_steps": 40, "schedule": "linear", "lr_floor": 0.03,
+            "packed": False, "block_tokens": 128, "batch_size": 32,
+            "lr": 4e-3, "beta2": 0.98, "weight_decay": 0.05, "warmup_steps": 40, "schedule": "linear", "lr_floor": 0.03,
         },
         "sft": _SANDBOX | {"epochs": 4, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
         "reward": _SANDBOX | {"batch_size": 8, "lr": 3e-4},
