@@ -25,7 +25,7 @@ from sandbox.world import read_prompt
 Group = Literal["training", "held-out"]
 
 GROUP_SIZES: Final[Mapping[Group, int]] = {"training": 12, "held-out": 5}
-NOISE: Final[Mapping[Group, float]] = {"training": 0.55, "held-out": 0.42}
+NOISE: Final[Mapping[Group, float]] = {"training": 0.55, "held-out": 0.34}
 """Standard deviation of a labeler's noise, in units of the gold score. Set so that two labelers order a pair alike as
 often as the paper's did: 72.6 % of the time in the training group, 77.3 % in the held-out one (section 3.4)."""
 TIE_WIDTH: Final = 0.08
