@@ -40,5 +40,16 @@ format: setup-test ## format the code
 docs: setup ## write the reference pages from the code
 	@$(BIN)/python docs/generate.py
 
+base: setup ## train the sandbox's base model anew and put it into sandbox/base (minutes)
+	@$(BIN)/python -m sandbox template --out var/base/chat.jinja
+	@$(BIN)/python -m sandbox lessons --n 45000 --seed 1 --out var/base/lessons.jsonl
+	@$(BIN)/python -m sandbox corpus --n 45000 --seed 1 --out var/base/corpus.jsonl
+	@rm -rf var/base/first var/base/model
+	@$(BIN)/python -m trainer pretrain --preset sandbox --chat-template var/base/chat.jinja \
+	  --text var/base/lessons.jsonl --output var/base/first
+	@$(BIN)/python -m trainer pretrain --preset sandbox --init var/base/first --lr 3e-3 \
+	  --text var/base/corpus.jsonl --output var/base/model
+	@cp var/base/model/{config,generation_config,tokenizer,tokenizer_config}.json var/base/model/model.safetensors sandbox/base/
+
 clean: ## remove what was built and run, except the environment
 	rm -rf var .mypy_cache .ruff_cache .pytest_cache

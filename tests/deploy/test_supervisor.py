@@ -34,7 +34,8 @@ def test_everything_started_is_ended_when_the_block_is_left(tmp_path: Path) -> N
 
 def test_grandchildren_are_ended_too(tmp_path: Path) -> None:
     parent = (
-        "import subprocess, sys, time; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+        "import subprocess, sys, time;"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); time.sleep(600)"
     )
     written = tmp_path / "pid"
