@@ -37,14 +37,18 @@ def run(
             stack = Stack(settings, supervisor)
             ledger = stack.start_ledger()
             live = stack.register_base(model or base.model)
-            out.print(f"{live} is live; starting the API, the workers and the trainer (about a minute)", markup=False)
+            out.print(
+                f"{live} is live; starting the API, the workers and the trainer (about a minute)",
+                markup=False,
+                soft_wrap=True,
+            )
             keys = {
                 "client": access.create(ledger, "client", "you")[0],
                 "labeler": access.create(ledger, "labeler", "you", group="training")[0],
                 "operator": access.create(ledger, "operator", "you")[0],
             }
             stack.start_processes()
-            out.print(welcome(settings, keys), markup=False)
+            out.print(welcome(settings, keys), markup=False, soft_wrap=True)
             while True:
                 supervisor.check()
                 time.sleep(1)

@@ -54,7 +54,7 @@ def check(body: bytes, kind: Kind, max_tokens: int) -> Asked:
     for name in ("model", "messages" if kind == "chat" else "prompt"):
         if name not in passed:
             raise _wrong(name, "is required", "missing_required_parameter")
-    _check_together(passed, kind)
+    _check_together(passed, kind, max_tokens)
     model = passed.pop("model")
     passed.pop("user", None)
     sampling = {name: value for name, value in passed.items() if name not in NOT_SAMPLING}
@@ -87,6 +87,7 @@ def _checks(kind: Kind, max_tokens: int) -> dict[str, Check]:
     shared: dict[str, Check] = {
         "model": _text(1, 200),
         "max_tokens": _integer(1, max_tokens),
+        "min_tokens": _integer(0, max_tokens),
         "temperature": _number(0, 2),
         "top_p": _number(0, 1, open_below=True),
         "n": _integer(1, MAX_CHOICES),
@@ -110,7 +111,7 @@ def _checks(kind: Kind, max_tokens: int) -> dict[str, Check]:
     }
 
 
-def _check_together(passed: dict[str, Any], kind: Kind) -> None:
+def _check_together(passed: dict[str, Any], kind: Kind, max_tokens: int) -> None:
     if "stream_options" in passed and not passed.get("stream"):
         raise _wrong("stream_options", "needs stream to be true")
     if kind == "chat" and "top_logprobs" in passed and not passed.get("logprobs"):
@@ -119,6 +120,9 @@ def _check_together(passed: dict[str, Any], kind: Kind) -> None:
         raise _wrong("n", "must be 1 at temperature 0, where all answers are the same")
     if "max_tokens" in passed and "max_completion_tokens" in passed:
         raise _wrong("max_completion_tokens", "and max_tokens exclude each other")
+    most = passed.get("max_tokens") or passed.get("max_completion_tokens") or max_tokens
+    if passed.get("min_tokens", 0) > most:
+        raise _wrong("min_tokens", f"must be at most {most}, the most tokens of this answer")
 
 
 def _integer(low: int, high: int) -> Check:

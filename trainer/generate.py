@@ -60,6 +60,7 @@ def _generate(settings: GenerateSettings, device: torch.device, path: Path) -> d
         eos_id=int(tokenizer.eos_token_id),
         pad_id=int(tokenizer.pad_token_id),
         max_completion_tokens=settings.max_completion_tokens,
+        min_completion_tokens=settings.min_completion_tokens,
         temperature=0.0 if settings.greedy else settings.temperature,
         batch_size=settings.batch_size,
     )

@@ -32,6 +32,7 @@ class TransformersSampler:
         eos_id: token that ends a completion.
         pad_id: fills short rows; must differ from ``eos_id``.
         max_completion_tokens: length cap; a completion that reaches it without EOS is unfinished.
+        min_completion_tokens: EOS is not taken before so many tokens.
         temperature: of the logits; 0 is greedy.
         batch_size: rows decoded at once; 0 takes all.
     """
@@ -43,6 +44,7 @@ class TransformersSampler:
         eos_id: int,
         pad_id: int,
         max_completion_tokens: int,
+        min_completion_tokens: int = 0,
         temperature: float = 1.0,
         batch_size: int = 0,
     ) -> None:
@@ -51,6 +53,7 @@ class TransformersSampler:
         self._policy = policy
         self._eos_id, self._pad_id = eos_id, pad_id
         self._max_completion_tokens = max_completion_tokens
+        self._min_completion_tokens = min_completion_tokens
         self._temperature = temperature
         self._batch_size = batch_size
 
@@ -105,6 +108,8 @@ class TransformersSampler:
                 use_cache=True,
                 logits_to_keep=1,
             ).logits[:, -1]
+            if step < self._min_completion_tokens:
+                logits_BV[:, self._eos_id] = -torch.inf
             uniform = torch.rand(len(prompts), generator=generator)
             token_B, logprob_B = draw(logits_BV, uniform.to(device)[rows_B], self._temperature)
             chosen[step, rows_B] = torch.where(running_B, token_B, self._eos_id)

@@ -56,6 +56,8 @@ class GenerateSettings(StageSettings, LimitSettings):
     """Prompt files; every row is used."""
     n: int = Field(1, gt=0)
     """Completions of each prompt."""
+    min_completion_tokens: int = Field(0, ge=0)
+    """EOS is not taken before so many tokens; 0 takes it whenever it comes."""
     greedy: bool = False
     """Take the likeliest token every time, whatever `temperature` says."""
     temperature: float = Field(1.0, ge=0)

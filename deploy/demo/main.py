@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from deploy.base import Base, prepare_base
-from deploy.demo import report
+from deploy.demo import report, traffic
 from deploy.demo.director import Director, Plan, Story
 from deploy.demo.measure import Sampled, table
 from deploy.demo.narrator import Narrator
 from deploy.demo.people import People
-from deploy.demo.traffic import MAX_TOKENS
 from deploy.stack import Stack, StackSettings
 from deploy.supervisor import Supervisor, free_port, require_free
 from feedback import policies
@@ -119,8 +118,8 @@ def generate(stack: Stack, version: str, greedy: bool, prompts: list[str]) -> li
         "--prompts", str(source),
         "--output", str(target),
         "--threads", "1",
-        *(["--greedy"] if greedy else ["--seed", "1"]),
-        "--max-completion-tokens", str(MAX_TOKENS if greedy else ANSWER_TOKENS),
+        "--max-completion-tokens", str(traffic.ANSWER_TOKENS if greedy else ANSWER_TOKENS),
+        *(["--greedy", "--min-completion-tokens", str(traffic.ANSWER_TOKENS)] if greedy else ["--seed", "1"]),
     )  # fmt: skip
     rows = [json.loads(line) for line in target.read_text().splitlines()]
     return [

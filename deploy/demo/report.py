@@ -54,12 +54,17 @@ def compared(ledger: Ledger, purpose: str) -> list[Comparison]:
 
 
 def swap_figures(story: Story, reference: Mapping[tuple[str, str], str]) -> dict[str, Any]:
-    """Return the counts of what went wrong over all swaps, and one entry per swap."""
+    """Return the counts of what went wrong over all swaps, and one entry per swap.
+
+    ``requests_in_flight`` is what the replica counted in the old slot when it moved the pointer, the least of all swaps;
+    ``streams_open`` is what clients saw: requests sent and not yet answered to the end.
+    """
     total = count_faults(story.answers, reference)
     return {
         "count": len(story.swaps),
         "requests": total["requests"],
-        "requests_in_flight": min((in_flight_at(seen, event) for event, seen in story.swaps), default=0),
+        "requests_in_flight": min((event.in_flight for event, _ in story.swaps), default=0),
+        "streams_open": min((in_flight_at(seen, event) for event, seen in story.swaps), default=0),
         "failed": total["failed"],
         "truncated": total["truncated"],
         "mixed_version": total["mixed_version"],
@@ -68,7 +73,8 @@ def swap_figures(story: Story, reference: Mapping[tuple[str, str], str]) -> dict
             {
                 "version": event.version,
                 "load_s": round(event.load_s, 3),
-                "in_flight": in_flight_at(seen, event),
+                "requests_in_flight": event.in_flight,
+                "streams_open": in_flight_at(seen, event),
                 **count_faults(seen, reference),
             }
             for event, seen in story.swaps

@@ -18,7 +18,8 @@ from feedback.records import SwapEvent
 from sandbox.agents import session
 
 STREAMS = 14
-MAX_TOKENS = 40
+ANSWER_TOKENS = 40
+"""Length of every streamed answer: long enough that most streams are inside the engine when the pointer moves."""
 
 
 @dataclass(kw_only=True)
@@ -84,7 +85,8 @@ class Traffic:
             "model": "live",
             "messages": [{"role": "user", "content": answer.prompt}],
             "temperature": 0,
-            "max_tokens": MAX_TOKENS,
+            "max_tokens": ANSWER_TOKENS,
+            "min_tokens": ANSWER_TOKENS,
             "stream": True,
         }
         headers = {"Authorization": f"Bearer {self.secret}", "X-Whetstone-Consent": "no"}

@@ -49,7 +49,7 @@ def test_text_parts_are_joined() -> None:
 @pytest.mark.parametrize(
     "name",
     ["best_of", "echo", "logit_bias", "tools", "functions", "response_format", "guided_json", "structured_outputs",
-     "bad_words", "allowed_token_ids", "prompt_logprobs", "min_tokens", "ignore_eos", "chat_template",
+     "bad_words", "allowed_token_ids", "prompt_logprobs", "ignore_eos", "chat_template",
      "chat_template_kwargs", "cache_salt", "priority", "kv_transfer_params", "vllm_xargs", "top_k", "min_p",
      "prompt_embeds", "truncate_prompt_tokens", "repetition_penalty", "request_id", "use_beam_search"],
 )  # fmt: skip
@@ -68,7 +68,7 @@ def test_fields_of_the_other_endpoint_are_refused() -> None:
     ("name", "value"),
     [
         ("max_tokens", 0), ("max_tokens", 101), ("max_tokens", True), ("max_tokens", 1.5), ("max_tokens", "5"),
-        ("max_tokens", 10**40), ("max_completion_tokens", 101), ("temperature", -1), ("temperature", 2.1),
+        ("max_tokens", 10**40), ("min_tokens", -1), ("min_tokens", 101), ("min_tokens", 5.0), ("max_completion_tokens", 101), ("temperature", -1), ("temperature", 2.1),
         ("temperature", "1"), ("temperature", 10**400), ("top_p", 0), ("top_p", 1.1), ("n", 0), ("n", 10),
         ("n", 10**20), ("stop", ""), ("stop", ["a", ""]), ("stop", ["a"] * 5), ("stop", "x" * 65), ("stop", 5),
         ("seed", 2**63), ("seed", -(2**63) - 1), ("seed", 1.0), ("stream", 1), ("stream", "true"),
@@ -79,6 +79,12 @@ def test_fields_of_the_other_endpoint_are_refused() -> None:
 )  # fmt: skip
 def test_values_out_of_bounds_are_refused_by_name(name: str, value: Any) -> None:
     assert refused(**{name: value}).param == name
+
+
+def test_the_least_number_of_tokens_is_at_most_the_most() -> None:
+    assert ask(min_tokens=5, max_tokens=5).forward["min_tokens"] == 5
+    assert refused(min_tokens=6, max_tokens=5).param == "min_tokens"
+    assert refused(min_tokens=6, max_completion_tokens=5).param == "min_tokens"
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,22 @@ def test_greedy_equals_transformers_own_generate_row_by_row(tiny_policy_dir: Pat
         assert whole[0, len(prompt) :].tolist() == tokens
 
 
+def test_no_completion_ends_before_its_least_length(tiny_policy_dir: Path) -> None:
+    policy = load_policy(tiny_policy_dir)
+    got = sampler(policy, temperature=0.0, min_completion_tokens=12).sample(PROMPTS, seed=0).completions()
+    for prompt, tokens in zip(PROMPTS, got, strict=True):
+        whole = policy.generate(
+            torch.tensor([prompt]),
+            max_new_tokens=16,
+            min_new_tokens=12,
+            do_sample=False,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+        )
+        assert len(tokens) >= 12
+        assert whole[0, len(prompt) :].tolist() == tokens
+
+
 def test_same_seed_same_tokens_and_another_seed_others(tiny_policy_dir: Path) -> None:
     policy = load_policy(tiny_policy_dir)
     first, again, other = (sampler(policy).sample(PROMPTS, seed=s).completions() for s in (5, 5, 6))
