@@ -56,8 +56,8 @@ def compared(ledger: Ledger, purpose: str) -> list[Comparison]:
 def swap_figures(story: Story, reference: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     """Return the counts of what went wrong over all swaps, and one entry per swap.
 
-    ``requests_in_flight`` is what the replica counted in the old slot when it moved the pointer, the least of all swaps;
-    ``streams_open`` is what clients saw: requests sent and not yet answered to the end.
+    ``requests_in_flight`` is what the replica counted in the old slot when it moved the pointer, the least of all
+    swaps; ``streams_open`` is what clients saw: requests sent and not yet answered to the end.
     """
     total = count_faults(story.answers, reference)
     return {

@@ -68,7 +68,8 @@ def test_fields_of_the_other_endpoint_are_refused() -> None:
     ("name", "value"),
     [
         ("max_tokens", 0), ("max_tokens", 101), ("max_tokens", True), ("max_tokens", 1.5), ("max_tokens", "5"),
-        ("max_tokens", 10**40), ("min_tokens", -1), ("min_tokens", 101), ("min_tokens", 5.0), ("max_completion_tokens", 101), ("temperature", -1), ("temperature", 2.1),
+        ("min_tokens", -1), ("min_tokens", 101), ("min_tokens", 5.0),
+        ("max_tokens", 10**40), ("max_completion_tokens", 101), ("temperature", -1), ("temperature", 2.1),
         ("temperature", "1"), ("temperature", 10**400), ("top_p", 0), ("top_p", 1.1), ("n", 0), ("n", 10),
         ("n", 10**20), ("stop", ""), ("stop", ["a", ""]), ("stop", ["a"] * 5), ("stop", "x" * 65), ("stop", 5),
         ("seed", 2**63), ("seed", -(2**63) - 1), ("seed", 1.0), ("stream", 1), ("stream", "true"),
