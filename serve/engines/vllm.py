@@ -216,6 +216,9 @@ def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
         # generator by an offset, which CPU generators do not have.
         argv.append("--no-enable-chunked-prefill")
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
+        if settings.enforce_eager:
+            # Helpers that vLLM compiles all the same need a C++ compiler, and half a minute at the first start.
+            os.environ["TORCHDYNAMO_DISABLE"] = "1"
         if settings.cpu_cores == "nobind":
             # One process an engine instead of two halves its start (9 s for 17 s, measured) at the same speed. vLLM
             # insists on a worker process only so that it can bind its threads, unless this variable is 0.
