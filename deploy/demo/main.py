@@ -129,14 +129,17 @@ def generate(stack: Stack, version: str, greedy: bool, prompts: list[str]) -> li
 
 
 def reward_model_figures(stack: Stack, people: People) -> dict[str, Any]:
-    """Return the last reward model's accuracy beside the ceiling that label noise allows."""
+    """Return the last reward model's accuracy on held-out prompts, by labeler group, beside what label noise allows."""
     models = policies.list_reward_models(stack.ledger)
     if not models:
         return {}
     compared = report.compared(stack.ledger, "agreement")
     return {
         "id": models[-1].id,
-        "accuracy": models[-1].metrics.get("accuracy"),
+        "accuracy": {
+            group: {name: found[name] for name in ("accuracy", "low", "high", "pairs")}
+            for group, found in models[-1].metrics["by_labeler_group"].items()
+        },
         "ceiling": people.noise_ceiling(compared),
         "metrics": models[-1].metrics,
     }
