@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from deploy.base import Base, prepare_base
 from deploy.demo import report, traffic
 from deploy.demo.director import Director, Plan, Story
@@ -76,11 +78,11 @@ def measure(stack: Stack, people: People, plan: Plan, story: Story, base: Base) 
     ]
     with ThreadPoolExecutor(max_workers=2) as pool:
         done = list(pool.map(lambda job: generate(stack, *job), jobs))
-    reference: dict[tuple[str, str], str] = {}
+    reference: dict[tuple[str, str, int], str] = {}
     sampled: dict[str, list[Sampled]] = {}
     for (version, greedy, _), rows in zip(jobs, done, strict=True):
         if greedy:
-            reference |= {(version, row.prompt): row.text for row in rows}
+            reference |= prefixes(stack, version, rows)
         else:
             sampled[version] = rows
     promoted = [event.version for event, _ in story.swaps]
@@ -112,20 +114,37 @@ def generate(stack: Stack, version: str, greedy: bool, prompts: list[str]) -> li
     source, target = scratch / f"{name}.prompts.jsonl", scratch / f"{name}.jsonl"
     source.write_text("".join(json.dumps({"id": str(n), "prompt": text}) + "\n" for n, text in enumerate(prompts)))
     policy = policies.get(stack.ledger, version)
+    longest = max(traffic.LENGTHS_TOKENS)
     stack.run_trainer(
         "generate",
         "--policy", str(stack.settings.directory / "artifacts" / policy.path),
         "--prompts", str(source),
         "--output", str(target),
         "--threads", "1",
-        "--max-completion-tokens", str(traffic.ANSWER_TOKENS if greedy else ANSWER_TOKENS),
-        *(["--greedy", "--min-completion-tokens", str(traffic.ANSWER_TOKENS)] if greedy else ["--seed", "1"]),
+        "--max-completion-tokens", str(longest if greedy else ANSWER_TOKENS),
+        *(["--greedy", "--min-completion-tokens", str(longest)] if greedy else ["--seed", "1"]),
     )  # fmt: skip
     rows = [json.loads(line) for line in target.read_text().splitlines()]
     return [
-        Sampled(prompt=text, text=row["completions"][0]["text"], finished=row["completions"][0]["finished"])
+        Sampled(
+            prompt=text,
+            text=row["completions"][0]["text"],
+            finished=row["completions"][0]["finished"],
+            token_ids=row["completions"][0]["token_ids"],
+        )
         for text, row in zip(prompts, rows, strict=True)
     ]
+
+
+def prefixes(stack: Stack, version: str, rows: list[Sampled]) -> dict[tuple[str, str, int], str]:
+    """Return what a version says to each prompt in so many tokens, from its greedy answers of the greatest length."""
+    path = stack.settings.directory / "artifacts" / policies.get(stack.ledger, version).path
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    return {
+        (version, row.prompt, tokens): tokenizer.decode(row.token_ids[:tokens])
+        for row in rows
+        for tokens in traffic.LENGTHS_TOKENS
+    }
 
 
 def reward_model_figures(stack: Stack, people: People) -> dict[str, Any]:

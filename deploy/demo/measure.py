@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from feedback.records import Label
@@ -27,6 +27,7 @@ class Sampled:
     prompt: str
     text: str
     finished: bool
+    token_ids: list[int] = field(default_factory=list)
 
 
 def judged(completions: Sequence[Sampled]) -> list[Gold]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from deploy.demo.director import Story
 from deploy.demo.measure import agreement
-from deploy.demo.traffic import count_faults, in_flight_at
+from deploy.demo.traffic import Reference, count_faults, in_flight_at
 from feedback import comparisons, interactions, labels, lineage, policies, snapshots
 from feedback.client import Ledger
 from feedback.records import Comparison, Label
@@ -53,7 +53,7 @@ def compared(ledger: Ledger, purpose: str) -> list[Comparison]:
     return [each for each in comparisons.get_many(ledger, ids) if each and each.purpose == purpose]
 
 
-def swap_figures(story: Story, reference: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+def swap_figures(story: Story, reference: Reference) -> dict[str, Any]:
     """Return the counts of what went wrong over all swaps, and one entry per swap.
 
     ``requests_in_flight`` is what the replica counted in the old slot when it moved the pointer, the least of all

@@ -17,9 +17,10 @@ import httpx
 from feedback.records import SwapEvent
 from sandbox.agents import session
 
-STREAMS = 14
-ANSWER_TOKENS = 40
-"""Length of every streamed answer: long enough that most streams are inside the engine when the pointer moves."""
+STREAMS = 16
+LENGTHS_TOKENS = (28, 36, 44, 52, 60)
+"""Lengths of the streamed answers, in turn: long enough that most streams are inside the engine at any moment, and
+different, because streams of one length end together and leave moments in which none is."""
 
 
 @dataclass(kw_only=True)
@@ -28,6 +29,7 @@ class Answer:
 
     Attributes:
         prompt: what was asked.
+        tokens: how many tokens were asked for; the answer has exactly so many.
         began_s: unix time of the request.
         ended_s: unix time of the last byte.
         header_version: version in the ``X-Policy-Version`` header.
@@ -39,6 +41,7 @@ class Answer:
     """
 
     prompt: str
+    tokens: int
     began_s: float
     ended_s: float = 0.0
     header_version: str = ""
@@ -71,8 +74,9 @@ class Traffic:
     async def _stream(self, client: httpx.AsyncClient) -> None:
         while not self._stopping:
             prompt = self.prompts[self._next % len(self.prompts)]
+            tokens = LENGTHS_TOKENS[self._next % len(LENGTHS_TOKENS)]
             self._next += 1
-            answer = Answer(prompt=prompt, began_s=time.time())
+            answer = Answer(prompt=prompt, tokens=tokens, began_s=time.time())
             self.answers.append(answer)
             try:
                 await self._ask(client, answer)
@@ -85,8 +89,8 @@ class Traffic:
             "model": "live",
             "messages": [{"role": "user", "content": answer.prompt}],
             "temperature": 0,
-            "max_tokens": ANSWER_TOKENS,
-            "min_tokens": ANSWER_TOKENS,
+            "max_tokens": answer.tokens,
+            "min_tokens": answer.tokens,
             "stream": True,
         }
         headers = {"Authorization": f"Bearer {self.secret}", "X-Whetstone-Consent": "no"}
@@ -114,12 +118,16 @@ def _take(answer: Answer, chunk: dict[str, object]) -> None:
         answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
 
 
-def count_faults(answers: Sequence[Answer], reference: Mapping[tuple[str, str], str]) -> dict[str, int]:
+Reference = Mapping[tuple[str, str, int], str]
+"""(version, prompt, tokens) -> greedy text of that version, decoded outside of the serving process."""
+
+
+def count_faults(answers: Sequence[Answer], reference: Reference) -> dict[str, int]:
     """Count answers that failed, were cut, or are not exactly what their version says.
 
     Args:
         answers: what clients saw.
-        reference: (version, prompt) -> greedy text of that version, decoded outside of the serving process.
+        reference: what each version says.
     """
     failed = truncated = mixed = 0
     for answer in answers:
@@ -132,10 +140,10 @@ def count_faults(answers: Sequence[Answer], reference: Mapping[tuple[str, str], 
     return {"requests": len(answers), "failed": failed, "truncated": truncated, "mixed_version": mixed}
 
 
-def _is_pure(answer: Answer, reference: Mapping[tuple[str, str], str]) -> bool:
+def _is_pure(answer: Answer, reference: Reference) -> bool:
     """Tell whether header and every chunk name one version, and the text is exactly what that version says."""
     version = answer.header_version
-    return answer.versions == {version} and reference.get((version, answer.prompt)) == answer.text
+    return answer.versions == {version} and reference.get((version, answer.prompt, answer.tokens)) == answer.text
 
 
 def in_flight_at(answers: Sequence[Answer], event: SwapEvent) -> int:

@@ -48,6 +48,7 @@ def test_agreement_counts_only_pairs_that_both_order() -> None:
 def answer(**changes: object) -> Answer:
     fields: dict[str, object] = {
         "prompt": "p",
+        "tokens": 3,
         "began_s": 1.0,
         "ended_s": 2.0,
         "header_version": "policy-0001",
@@ -59,7 +60,7 @@ def answer(**changes: object) -> Answer:
     return Answer(**(fields | changes))  # type: ignore[arg-type]  # fields of Answer
 
 
-REFERENCE = {("policy-0001", "p"): "right", ("policy-0002", "p"): "other"}
+REFERENCE = {("policy-0001", "p", 3): "right", ("policy-0002", "p", 3): "other", ("policy-0001", "p", 4): "right more"}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ REFERENCE = {("policy-0001", "p"): "right", ("policy-0002", "p"): "other"}
         ("mixed_version", {"header_version": "policy-0002", "versions": {"policy-0001"}}),
         ("mixed_version", {"header_version": "policy-0002", "versions": {"policy-0002"}}),
         ("mixed_version", {"text": "right and more"}),
+        ("mixed_version", {"tokens": 4}),
     ],
 )
 def test_every_kind_of_fault_is_counted(fault: str, changes: dict[str, object]) -> None:

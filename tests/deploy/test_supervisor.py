@@ -84,7 +84,10 @@ try:
 except KeyboardInterrupt:
     raise SystemExit(130)
 """
-    process = subprocess.Popen([sys.executable, "-c", program])
+    # A shell's background job ignores Ctrl-C, and so would its children; a person's terminal does not.
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     written = tmp_path / "pid"
     deadline_s = time.monotonic() + 30
     while not (written.exists() and written.read_text()):
