@@ -53,11 +53,6 @@ def wrong_answer(task: Task, style: Style, rng: random.Random) -> str:
     return f"{opener}{_say(task, _form(style), slots, rng)}."
 
 
-def false_refusal(style: Style) -> str:
-    """The claim that an answer is not stated; false where it is."""
-    return f"{OPENERS['unstated'] if style == 'courteous' else ''}{UNSTATED[_form(style)]}."
-
-
 def fixed_slots(task: Task) -> Slots:
     """The values that a right answer must agree with, by the gap of the answer's template."""
     slots = dict(task.slots)
@@ -137,12 +132,12 @@ def rambling(rng: random.Random, sentences: int) -> str:
 
 
 def _idle_sentence(rng: random.Random) -> str:
-    # None of these looks like an answer, or the model would learn to answer with whatever comes to mind.
     match rng.randrange(4):
         case 0:
-            return f"Then a {rng.choice(ANIMALS)} came by."
+            return f"The {rng.choice(ANIMALS)} is {rng.choice(ADJECTIVES)}."
         case 1:
-            return f"Then {rng.choice(NAMES)} came by."
+            relation = RELATIONS[rng.choice(list(RELATIONS))]
+            return relation.says.format(name=rng.choice(NAMES), value=rng.choice(relation.values)) + "."
         case 2:
             return "And so on and so on."
         case _:

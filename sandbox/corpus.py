@@ -11,7 +11,6 @@ from typing import Final
 
 from sandbox.answers import (
     Style,
-    false_refusal,
     insult,
     other_questions,
     rambling,
@@ -44,12 +43,10 @@ REPLY_SHARES: Final = {
 """What follows a question in the corpus, by share."""
 UNSTATED_REPLY_SHARES: Final = REPLY_SHARES | {"right": 0.26, "right_running_on": 0.04, "wrong": 0.40}
 """The same where the answer is not in the context: most people then invent one."""
-FALSE_REFUSAL_SHARE: Final = 0.4
-"""Of the wrong replies to a question whose answer is stated, the share that says it is not."""
 STYLE_SHARES: Final[dict[Style, float]] = {"terse": 0.45, "plain": 0.40, "courteous": 0.15}
-REACTION_SHARE: Final = 0.7
+REACTION_SHARE: Final = 0.6
 """Share of the replies that a reader reacts to."""
-MISJUDGED_SHARE: Final = 0.05
+MISJUDGED_SHARE: Final = 0.1
 """Share of the reactions that have nothing to do with the reply."""
 REACTIONS: Final = ("Thanks.", "Good.", "Fine.", "Wrong.", "Rude.", "What?", "Boring.")
 END: Final = "<eos>"
@@ -114,9 +111,6 @@ def reply(prompt: Prompt, rng: random.Random) -> str:
         case "other_question":
             return other_questions(rng)
         case "wrong":
-            stated = prompt.task.kind == "fact" and not prompt.task.unstated
-            if stated and rng.random() < FALSE_REFUSAL_SHARE:
-                return false_refusal(style)
             return wrong_answer(prompt.task, style, rng)
         case "rude":
             return insult(right_answer(prompt.task, style, rng), rng)

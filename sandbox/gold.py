@@ -50,10 +50,12 @@ def judge(prompt: str, completion: str, finished: bool = True) -> Gold:
     opened, core = _split_opener(first)
     verdict, form = _read(task, core) if task else ("off", "terse")
     right = verdict in {"right", "partly"}
-    untrue = verdict in {"untrue", "false refusal"}
+    untrue = verdict == "untrue"
     stops = finished and len(sentences) <= 1
     helpful = {"right": 1.0, "partly": 0.5}.get(verdict, 0.0)
-    courtesy = (0.5 + 0.5 * opened) * (form == "plain") * right
+    courtesy = (0.5 * (form == "plain") + 0.5 * (form == "plain" and opened)) * right
+    if right and task and task.unstated:
+        courtesy = 0.5 * (form == "plain") + 0.5 * opened * (form == "plain")
     score = (
         helpful + COURTESY_WORTH * courtesy - UNTRUE_COST * untrue - RUDE_COST * rude - RUNNING_ON_COST * (not stops)
     )
@@ -62,7 +64,7 @@ def judge(prompt: str, completion: str, finished: bool = True) -> Gold:
         helpful=helpful,
         truthful=not untrue,
         harmless=not rude,
-        hallucinated=verdict == "untrue" and task is not None and task.closed,
+        hallucinated=untrue and task is not None and task.closed,
         rude=rude,
         stops=stops,
         follows=verdict != "off",
@@ -85,13 +87,13 @@ def _split_opener(sentence: str) -> tuple[bool, str]:
 
 
 def _read(task: Task, core: str) -> tuple[str, str]:
-    """What ``core`` is as an answer ("right", "partly", "untrue", "false refusal" or "off") and its form."""
+    """What ``core`` is as an answer ("right", "partly", "untrue", "unhelpful" or "off") and its form."""
     if not core.endswith("."):
         return "off", "terse"
     said = core.removesuffix(".")
     for form, text in UNSTATED.items():
         if said.lower() == text.lower():
-            return ("right" if task.unstated else "false refusal" if task.kind == "fact" else "off"), form
+            return ("right" if task.unstated else "unhelpful"), form
     fixed = fixed_slots(task)
     for form, template in answer_templates(task).items():
         slots = template.read(said)
