@@ -36,7 +36,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "ppo": _SANDBOX | {
             "episodes": 64 * 60, "batch_size": 64, "minibatches": 2, "checkpoint_every": 10,
             "lr": 3e-4, "value_lr": 1e-3, "warmup_iterations": 5,
-            # More often, or less dear to leave the reference, and the second round overfits its reward model (measured).
+            # With a cheaper KL and more steps the second round overfits its reward model (measured).
             "kl_coef": 0.05,
             # Over 60 iterations an average of 0.992 would still be half the initial policy.
             "ema_decay": 0.9,
