@@ -45,9 +45,9 @@ base: setup ## train the sandbox's base model anew and put it into sandbox/base 
 	@$(BIN)/python -m sandbox lessons --n 45000 --seed 1 --out var/base/lessons.jsonl
 	@$(BIN)/python -m sandbox corpus --n 45000 --seed 1 --out var/base/corpus.jsonl
 	@rm -rf var/base/first var/base/model
-	@$(BIN)/python -m trainer pretrain --preset sandbox --chat-template var/base/chat.jinja \
+	@$(BIN)/python -m trainer pretrain --preset sandbox --chat-template var/base/chat.jinja --threads 1 \
 	  --text var/base/lessons.jsonl --output var/base/first
-	@$(BIN)/python -m trainer pretrain --preset sandbox --init var/base/first --lr 3e-3 \
+	@$(BIN)/python -m trainer pretrain --preset sandbox --init var/base/first --lr 3e-3 --threads 1 \
 	  --text var/base/corpus.jsonl --output var/base/model
 	@cp var/base/model/{config,generation_config,tokenizer,tokenizer_config}.json var/base/model/model.safetensors sandbox/base/
 
