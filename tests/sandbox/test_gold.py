@@ -26,7 +26,7 @@ def test_an_invented_answer_is_worse_than_none() -> None:
 def test_saying_that_it_is_not_stated_is_right_only_where_it_is_so() -> None:
     assert judge(UNSTATED, "Sorry: That is not stated.").score == 1.6
     stated = judge(STATED, "That is not stated.")
-    assert (stated.helpful, stated.truthful, stated.hallucinated) == (0.0, False, False)
+    assert (stated.helpful, stated.hallucinated) == (0.0, False)
 
 
 def test_a_wrong_open_answer_is_untrue_but_not_invented() -> None:
