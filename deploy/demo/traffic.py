@@ -17,7 +17,7 @@ import httpx
 from feedback.records import SwapEvent
 from sandbox.agents import session
 
-STREAMS = 16
+STREAMS = 24
 LENGTHS_TOKENS = (28, 36, 44, 52, 60)
 """Lengths of the streamed answers, in turn: long enough that most streams are inside the engine at any moment, and
 different, because streams of one length end together and leave moments in which none is."""
@@ -38,6 +38,7 @@ class Answer:
         finish_reason: of the last chunk; empty if the stream broke off.
         done: whether the stream said that it was over.
         error: what went wrong, or empty.
+        raw: the body as it came.
     """
 
     prompt: str
@@ -50,6 +51,7 @@ class Answer:
     finish_reason: str = ""
     done: bool = False
     error: str = ""
+    raw: bytes = b""
 
 
 class Traffic:
@@ -66,6 +68,8 @@ class Traffic:
         """Ask until `stop`; answers that began are always taken to their end."""
         async with session(self.url, STREAMS) as client:
             await asyncio.gather(*(self._stream(client) for _ in range(STREAMS)))
+        for answer in self.answers:
+            read(answer)
 
     def stop(self) -> None:
         """Begin no further requests."""
@@ -80,7 +84,7 @@ class Traffic:
             self.answers.append(answer)
             try:
                 await self._ask(client, answer)
-            except (httpx.HTTPError, ValueError, KeyError) as error:
+            except httpx.HTTPError as error:
                 answer.error = repr(error)
             answer.ended_s = time.time()
 
@@ -99,13 +103,23 @@ class Traffic:
             if response.status_code != 200:
                 answer.error = f"HTTP {response.status_code}"
                 return
-            async for line in response.aiter_lines():
-                if not line.startswith("data: "):
-                    continue
-                if line == "data: [DONE]":
-                    answer.done = True
-                    continue
+            answer.raw = b"".join([part async for part in response.aiter_raw()])
+
+
+def read(answer: Answer) -> None:
+    """Read what came over the wire: version, text and end of a stream.
+
+    Done when the traffic is over: a client that reads while it streams is slower than the server, and then most streams
+    wait in its own buffers instead of being in flight.
+    """
+    try:
+        for line in answer.raw.decode().splitlines():
+            if line == "data: [DONE]":
+                answer.done = True
+            elif line.startswith("data: "):
                 _take(answer, json.loads(line.removeprefix("data: ")))
+    except (ValueError, KeyError) as error:
+        answer.error = answer.error or repr(error)
 
 
 def _take(answer: Answer, chunk: dict[str, object]) -> None:
