@@ -1,4 +1,4 @@
-# make demo   install what is missing, turn the loop twice, print what was learned
+# make demo   install what is missing, turn the loop, print what was learned
 # make test   install what is missing, run all tests
 SHELL := /bin/bash
 VENV ?= .venv
