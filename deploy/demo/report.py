@@ -56,15 +56,16 @@ def compared(ledger: Ledger, purpose: str) -> list[Comparison]:
 def swap_figures(story: Story, reference: Reference) -> dict[str, Any]:
     """Return the counts of what went wrong over all swaps, and one entry per swap.
 
-    ``requests_in_flight`` is what the replica counted in the old slot when it moved the pointer, the least of all
-    swaps; ``streams_open`` is what clients saw: requests sent and not yet answered to the end.
+    ``requests_in_flight`` is what clients saw when the pointer moved: requests sent and not yet answered to the end, the
+    least of all swaps. ``in_old_slot`` is how many of them the replica counted inside the old engine at that instant; it
+    can be 0, where all had just been answered in the engine and the next ones still waited at the door.
     """
     total = count_faults(story.answers, reference)
     return {
         "count": len(story.swaps),
         "requests": total["requests"],
-        "requests_in_flight": min((event.in_flight for event, _ in story.swaps), default=0),
-        "streams_open": min((in_flight_at(seen, event) for event, seen in story.swaps), default=0),
+        "requests_in_flight": min((in_flight_at(seen, event) for event, seen in story.swaps), default=0),
+        "in_old_slot": [event.in_flight for event, _ in story.swaps],
         "failed": total["failed"],
         "truncated": total["truncated"],
         "mixed_version": total["mixed_version"],
@@ -73,8 +74,8 @@ def swap_figures(story: Story, reference: Reference) -> dict[str, Any]:
             {
                 "version": event.version,
                 "load_s": round(event.load_s, 3),
-                "requests_in_flight": event.in_flight,
-                "streams_open": in_flight_at(seen, event),
+                "requests_in_flight": in_flight_at(seen, event),
+                "in_old_slot": event.in_flight,
                 **count_faults(seen, reference),
             }
             for event, seen in story.swaps
