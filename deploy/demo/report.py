@@ -56,9 +56,9 @@ def compared(ledger: Ledger, purpose: str) -> list[Comparison]:
 def swap_figures(story: Story, reference: Reference) -> dict[str, Any]:
     """Return the counts of what went wrong over all swaps, and one entry per swap.
 
-    ``requests_in_flight`` is what clients saw when the pointer moved: requests sent and not yet answered to the end, the
-    least of all swaps. ``in_old_slot`` is how many of them the replica counted inside the old engine at that instant; it
-    can be 0, where all had just been answered in the engine and the next ones still waited at the door.
+    ``requests_in_flight`` is what clients saw when the pointer moved: requests sent and not yet answered to the end,
+    the least of all swaps. ``in_old_slot`` is how many of them the replica counted inside the old engine at that
+    instant; it can be 0, where all had just been answered there and the next ones still waited at the door.
     """
     total = count_faults(story.answers, reference)
     return {
