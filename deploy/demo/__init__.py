@@ -1,1 +1,1 @@
-"""The demonstration: the whole loop turned three times with simulated people, measured, reported."""
+"""The demonstration: the whole loop turned twice with simulated people, measured, reported."""

@@ -43,8 +43,8 @@ class Plan:
     """
 
     demonstrations: int = 240
-    prompts: int = 650
-    rounds: int = 3
+    prompts: int = 800
+    rounds: int = 2
     held_out: int = 400
 
 
