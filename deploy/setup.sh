@@ -2,7 +2,7 @@
 # Makes the virtual environment from the lock files and installs the system packages that are missing.
 #
 #   deploy/setup.sh run     what `make demo` and `make up` need: Python packages, redis-server
-#   deploy/setup.sh test    that, and what `make test` needs: development packages, chromium, promtool
+#   deploy/setup.sh test    that, and what `make test` needs: development packages, chromium, promtool, strace
 #
 # A second call sees that nothing changed and returns at once. Environment: VENV (.venv), PYTHON (python3),
 # TORCH_INDEX (an extra package index that serves CPU builds of torch), PIP_ARGS (anything else for pip).
@@ -66,4 +66,5 @@ if [ "$want" = test ]; then
   install_lock requirements/dev.txt
   need_package chromium chromium
   need_package promtool prometheus
+  need_package strace strace
 fi
