@@ -23,6 +23,8 @@
     |   +-- SwapFailed         new weights were not put into service; the old ones answer
     |   +-- UnknownModel       the request names a model that no slot holds
     |   +-- Overloaded         the system is out of capacity for now
+    |   +-- RateLimited        the caller is over a limit of its own
+    |   +-- DeadlinePassed     the answer was not complete when the caller's deadline passed
     +-- TrainingError
         +-- Diverged           loss or KL left the allowed range
         +-- StageFailed        a training stage ended with an error
@@ -115,6 +117,18 @@ class Overloaded(ServingError):
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(ServingError):
+    """The caller is over a limit of its own; ``retry_after_s`` says when to ask again."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassed(ServingError):
+    """The answer was not complete when the caller's deadline passed."""
 
 
 class TrainingError(WhetstoneError):

@@ -68,6 +68,8 @@ TABLE = (
         "ledger_unavailable",
         "the ledger does not answer; nothing was stored, try again in a moment",
     ),
+    Answer(errors.RateLimited, 429, "rate_limit_error", "rate_limit_exceeded"),
+    Answer(errors.DeadlinePassed, 504, "timeout_error", "deadline_passed"),
     Answer(errors.Overloaded, 503, "unavailable_error", "overloaded"),
     Answer(errors.ServingError, 503, "unavailable_error", "engine_unavailable", "the model does not answer for now"),
 )
@@ -93,8 +95,8 @@ def to_response(error: errors.WhetstoneError) -> JSONResponse:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        wait_s = error.retry_after_s if isinstance(error, errors.Overloaded) else RETRY_AFTER_S
+    if status in (429, 503, 504):
+        wait_s = error.retry_after_s if isinstance(error, errors.Overloaded | errors.RateLimited) else RETRY_AFTER_S
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     return JSONResponse(body, status, headers)
 
