@@ -58,6 +58,19 @@ class Traffic:
             raise UnknownModel(f"no model {shown!r} is loaded here; loaded are: {', '.join(self.names()) or 'none'}")
         return slot
 
+    async def enter(self, name: str, sticky: str) -> Slot:
+        """Return the slot that answers ``name`` for this caller; hold it before the event loop turns.
+
+        Args:
+            name: an alias or an immutable version.
+            sticky: whose choice this is (a conversation or a key): the same text gets the same version.
+
+        Raises:
+            EngineError: ``live`` is asked for and no slot is live.
+            UnknownModel: no slot holds it.
+        """
+        return self.choose(name)
+
     def holding(self, version: str) -> Slot | None:
         """Return the ready slot that holds ``version``, the live one first."""
         candidates = sorted(self._slots, key=lambda slot: slot is not self._live)

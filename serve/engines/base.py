@@ -17,9 +17,10 @@ from feedback.records import Message
 
 @dataclass
 class Transcript:
-    """What an engine said to one request, written by the engine while it speaks; of n answers the first.
+    """What an engine said to one prompt, written by the engine while it speaks; of n answers the first.
 
-    Put one into `TRANSCRIPT` before the engine's ``app`` is called and read it afterwards.
+    Put a list with one for each prompt of a request into `TRANSCRIPTS` before the engine's ``app`` is called and read
+    it afterwards.
     """
 
     text: str = ""
@@ -27,11 +28,13 @@ class Transcript:
     """Empty until the answer ended; stays empty when it was broken off."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    sampled_tokens: int = 0
+    """Tokens of all n answers."""
     versions: set[str] = field(default_factory=set)
     """Versions of the weights that produced the answer's tokens; more than one would be a mixed answer."""
 
 
-TRANSCRIPT: ContextVar[Transcript | None] = ContextVar("transcript", default=None)
+TRANSCRIPTS: ContextVar[list[Transcript] | None] = ContextVar("transcripts", default=None)
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,20 @@ class Engine(Protocol):
     def app(self) -> ASGIApp:
         """The engine's own OpenAI application: POST /v1/chat/completions and /v1/completions.
 
-        Body ``model`` must be the loaded version, header ``x-request-id`` becomes the answer's id. Never buffers a
-        stream; aborts generation when ``receive`` reports a disconnect. Fills the `TRANSCRIPT` of its context.
+        Body ``model`` must be the loaded version, ``priority`` orders what waits inside (lower first), header
+        ``x-request-id`` becomes the answer's id. Never buffers a stream; aborts generation when ``receive`` reports a
+        disconnect. Fills the `TRANSCRIPTS` of its context.
         """
         ...
 
     @property
     def dead(self) -> bool:
         """True once the engine's process is gone; it never recovers, only `close` is legal."""
+        ...
+
+    @property
+    def progress(self) -> int:
+        """A number that grows with everything that the engine gives; one that stands still under work hangs."""
         ...
 
     async def load(self, path: Path, version: str, deadline_s: float) -> None:

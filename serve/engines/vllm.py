@@ -5,10 +5,8 @@ top. Written against vLLM 0.32; most of what is used is internal there, so the v
 """
 
 import asyncio
-import json
 import math
 import multiprocessing
-import os
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
@@ -24,25 +22,18 @@ from starlette.types import ASGIApp
 from feedback.errors import EngineError
 from feedback.ids import new_id
 from feedback.records import Message
-from serve.engines.base import TRANSCRIPT, Token, Transcript
+from serve.engines.arguments import arguments
+from serve.engines.base import TRANSCRIPTS, Token, Transcript
 from serve.settings import ServeSettings
 
-# Read by vLLM when it is imported or when it starts a process.
-os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would inherit sockets, threads and locks
-os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-os.environ.setdefault("VLLM_MAX_N_SEQUENCES", "9")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # policies are local directories; never a download
-
+# isort: split
+# vLLM comes after `serve.engines.arguments`, which sets what it reads when it is imported.
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.app import build_app
-from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.openai.models.protocol import BaseModelPath
-from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
-from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 from vllm.v1.metrics.perf import PerfMetricsProm
@@ -55,21 +46,33 @@ SHUTDOWN_S = 15.0
 
 
 class WatchedLLM(AsyncLLM):  # type: ignore[misc]  # vLLM is untyped here
-    """AsyncLLM that notes what it says in the `Transcript` of the calling context."""
+    """AsyncLLM that notes what it says in the `Transcript`s of the calling context."""
 
-    async def generate(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+    progress = 0
+    """How many outputs were given, to anybody."""
+
+    async def generate(self, prompt: Any, sampling: Any, request_id: str, **options: Any) -> AsyncGenerator[Any, None]:
         """Yield what AsyncLLM yields, unchanged."""
-        transcript = TRANSCRIPT.get()
-        async for output in super().generate(*args, **kwargs):
-            if transcript is not None:
-                _note(transcript, output)
+        transcripts = TRANSCRIPTS.get()
+        place = _place(request_id)
+        async for output in super().generate(prompt, sampling, request_id, **options):
+            self.progress += 1
+            if transcripts is not None:
+                _note(transcripts[place], output)
             yield output
+
+
+def _place(request_id: str) -> int:
+    """Return which prompt of its request this is; vLLM appends it to a completion's id (``cmpl-<id>-<place>``)."""
+    parts = request_id.split("-")
+    return int(parts[2]) if len(parts) == 3 else 0
 
 
 def _note(transcript: Transcript, output: Any) -> None:
     if output.prompt_token_ids is not None:
         transcript.prompt_tokens = len(output.prompt_token_ids)
     for answer in output.outputs:
+        transcript.sampled_tokens += len(answer.token_ids)
         for span in answer.weight_versions or ():
             transcript.versions.add(span.version)
         if answer.index == 0:
@@ -95,7 +98,7 @@ class VllmEngine:
         Raises:
             EngineError: it did not come up; says why.
         """
-        args = _arguments(settings, path, version)
+        args = arguments(settings, path, version)
         registry = CollectorRegistry()
         try:
             async with asyncio.timeout(settings.engine_start_s):
@@ -120,6 +123,11 @@ class VllmEngine:
     def dead(self) -> bool:
         """See `Engine.dead`."""
         return self._closed or bool(self._llm.errored)
+
+    @property
+    def progress(self) -> int:
+        """See `Engine.progress`."""
+        return self._llm.progress
 
     async def load(self, path: Path, version: str, deadline_s: float) -> None:
         """See `Engine.load`."""
@@ -195,38 +203,6 @@ class VllmEngine:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:500] or type(error).__name__
-
-
-def _arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
-    argv = [
-        *("--model", str(path), "--served-model-name", version, "--dtype", settings.dtype),
-        *("--max-num-seqs", str(settings.max_num_seqs)),
-        *("--load-format", "safetensors", "--generation-config", "vllm"),
-        *("--override-generation-config", json.dumps({"max_new_tokens": settings.max_tokens})),
-        *("--gpu-memory-utilization", str(settings.gpu_memory_utilization), "--disable-fastapi-docs"),
-    ]
-    if settings.max_model_len is not None:
-        argv += ["--max-model-len", str(settings.max_model_len)]
-    if settings.kv_cache_gib is not None:
-        argv += ["--kv-cache-memory-bytes", str(int(settings.kv_cache_gib * 2**30))]
-    if settings.enforce_eager:
-        argv.append("--enforce-eager")
-    if current_platform.is_cpu():
-        # A prompt that is prefilled in parts ends the engine if its request has a seed: vLLM then rewinds the seed's
-        # generator by an offset, which CPU generators do not have.
-        argv.append("--no-enable-chunked-prefill")
-        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
-        if settings.enforce_eager:
-            # Helpers that vLLM compiles all the same need a C++ compiler, and half a minute at the first start.
-            os.environ["TORCHDYNAMO_DISABLE"] = "1"
-        if settings.cpu_cores == "nobind":
-            # One process an engine instead of two halves its start (9 s for 17 s, measured) at the same speed. vLLM
-            # insists on a worker process only so that it can bind its threads, unless this variable is 0.
-            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-            argv += ["--distributed-executor-backend", "uni"]
-    args: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
-    validate_parsed_serve_args(args)
-    return args
 
 
 async def _build_in_thread(args: Namespace, registry: CollectorRegistry) -> WatchedLLM:

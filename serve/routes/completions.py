@@ -17,7 +17,7 @@ from feedback.log import get
 from feedback.records import ApiKey, Interaction, utc_now
 from serve.auth import authenticate_async
 from serve.dependencies import Dependencies
-from serve.engines.base import TRANSCRIPT, Engine, Transcript
+from serve.engines.base import TRANSCRIPTS, Engine, Transcript
 from serve.errors import InvalidRequest, to_response
 from serve.limits import Asked, Kind, check
 from serve.replies import EngineReply
@@ -47,7 +47,7 @@ class Completions:
         consent = key.consent and _consents(headers)
         asked = check(await _body(receive), self._kind, self._deps.settings.max_tokens)
         base_id = new_id("x").removeprefix("x_")
-        slot = self._deps.traffic.choose(asked.model)
+        slot = await self._deps.traffic.enter(asked.model, headers.get("x-conversation-id", key.id))
         with slot.hold() as engine:
             version = slot.version
             draft = self._draft(f"{PREFIXES[self._kind]}{base_id}", key, asked, version)
@@ -105,11 +105,11 @@ class Completions:
 
 
 async def _ask(engine: Engine, scope: Scope, receive: Receive, reply: EngineReply, transcript: Transcript) -> None:
-    token = TRANSCRIPT.set(transcript)
+    token = TRANSCRIPTS.set([transcript])
     try:
         await engine.app(scope, receive, reply.send)
     finally:
-        TRANSCRIPT.reset(token)
+        TRANSCRIPTS.reset(token)
 
 
 def _consents(headers: Headers) -> bool:

@@ -18,6 +18,7 @@ class FakeEngine:
         self.path = path
         self.version = version
         self.dead = False
+        self.progress = 0
         self.fails = False
         self.says = [Token(id=7, logprob=-0.5), Token(id=8, logprob=-1.5)]
         self.loads: list[str] = []

@@ -7,7 +7,7 @@ import pytest
 
 from feedback.errors import EngineError
 from feedback.records import Message
-from serve.engines.base import TRANSCRIPT, Engine, Transcript
+from serve.engines.base import TRANSCRIPTS, Engine, Transcript
 from serve.settings import ServeSettings
 from tests.serve.conftest import Reference, make_policy
 
@@ -51,10 +51,11 @@ def test_an_untied_engine_reloads_exactly_and_says_when_it_cannot(
             assert same(engine, Reference(path)) == [True, True]
         turns = [Message(role="user", content="hello")]
         transcript = Transcript()
-        TRANSCRIPT.set(transcript)
+        TRANSCRIPTS.set([transcript])
         chat = [token.id for token in loop.run_until_complete(engine.greedy(turns, 16))]
         assert transcript.versions == {"policy-0004"}
-        assert transcript.completion_tokens == len(chat)
+        assert transcript.completion_tokens == transcript.sampled_tokens == len(chat)
+        assert engine.progress > 0
         assert chat == Reference(second).chat("hello", 16)
         with pytest.raises(EngineError, match="did not load"):
             loop.run_until_complete(engine.load(tmp_path / "nowhere", "policy-0005", 5.0))

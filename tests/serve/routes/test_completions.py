@@ -18,7 +18,7 @@ from feedback.records import Interaction
 from serve import errors
 from serve.auth import KeyCache
 from serve.dependencies import Dependencies
-from serve.engines.base import TRANSCRIPT, Engine
+from serve.engines.base import TRANSCRIPTS, Engine
 from serve.engines.slot import Slot
 from serve.middleware import Surround
 from serve.recorder import Recorder
@@ -41,8 +41,7 @@ async def body_of(receive: Receive) -> dict[str, Any]:
 async def say_yes(scope: Scope, receive: Receive, send: Send, versions: tuple[str, ...] = ("policy-0001",)) -> None:
     """Answer with the request's own body, as if "yes" had been generated."""
     body = await body_of(receive)
-    said = TRANSCRIPT.get()
-    assert said is not None
+    (said,) = TRANSCRIPTS.get() or []
     said.text, said.finish_reason, said.prompt_tokens, said.completion_tokens = "yes", "stop", 3, 1
     said.versions |= set(versions)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
@@ -199,8 +198,7 @@ def test_feedback_may_come_while_the_answer_is_still_being_given(door: Door) -> 
 def test_a_caller_who_leaves_reaches_the_engine_and_is_recorded_as_broken_off(door: Door) -> None:
     async def cut(scope: Scope, receive: Receive, send: Send) -> None:
         await body_of(receive)
-        said = TRANSCRIPT.get()
-        assert said is not None
+        (said,) = TRANSCRIPTS.get() or []
         said.text, said.completion_tokens = "ye", 1
         await send({"type": "http.response.start", "status": 200, "headers": []})
         assert (await receive())["type"] == "http.disconnect"
