@@ -110,6 +110,7 @@ class Server:
     Attributes:
         directory: emptied first; holds Redis, spool, artifacts and logs.
         policies: how many policies to register; the first is live, the others differ from it by small noise.
+        model: policy directory that they are copied from.
         extra: further settings, ``WHETSTONE_...``.
         versions: of the registered policies.
         paths: model directory of each version, for other servers to be measured with the same weights.
@@ -118,6 +119,7 @@ class Server:
 
     directory: Path
     policies: int = 1
+    model: Path = SHIPPED
     extra: Mapping[str, str] = field(default_factory=dict)
     versions: list[str] = field(default_factory=list)
     paths: dict[str, Path] = field(default_factory=dict)
@@ -158,7 +160,7 @@ class Server:
             self.start_redis()
             self.ledger = Ledger(self.environment["WHETSTONE_LEDGER_URL"])
             for number in range(self.policies):
-                version = self._register(_noisy(SHIPPED, self.directory / f"model-{number}", number))
+                version = self._register(_noisy(self.model, self.directory / f"model-{number}", number))
                 self.versions.append(version)
             promotion.promote(self.ledger, self.versions[0], "bench")
             self.keys["client"], _ = access.create(self.ledger, "client", "alice")
