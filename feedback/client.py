@@ -36,8 +36,13 @@ REFUSALS = ("MISCONF", "NOREPLICAS")
 class Ledger:
     """A handle on the ledger, safe to share between threads."""
 
-    def __init__(self, url: str, timeout_s: float = 5.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 5.0, pepper: str = "") -> None:
         """Prepare a client for the Redis at ``url``; connects on first use.
+
+        Args:
+            url: where Redis is.
+            timeout_s: seconds until a call counts as failed.
+            pepper: mixed into the hashes under which secrets are stored here.
 
         Raises:
             ConfigError: ``url`` is no Redis URL.
@@ -59,6 +64,7 @@ class Ledger:
         except ValueError as error:
             raise ConfigError(f"ledger_url={url!r} is not a Redis URL: {error}") from error
         self.url = url
+        self.pepper = pepper
         self.address = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
         """The URL without a password, for messages."""
 
@@ -69,7 +75,7 @@ class Ledger:
         Raises:
             LedgerUnavailable: nothing answers at ``settings.ledger_url``.
         """
-        ledger = cls(settings.ledger_url, settings.ledger_timeout_s)
+        ledger = cls(settings.ledger_url, settings.ledger_timeout_s, settings.key_pepper.get_secret_value())
         ledger.ping()
         return ledger
 

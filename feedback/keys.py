@@ -7,10 +7,13 @@ not a cluster.
 Key                        Type    Members                                     Bound; writer -> readers
 =========================  ======  ==========================================  ================================================
 ws:keys                    hash    SHA-256 of the secret -> ApiKey             one per key; cli, serve -> serve
+ws:keys:used               hash    key id -> Unix time of its last use         one per key; serve -> cli, serve
+ws:session:<hash>          string  Session, by SHA-256 of its secret           TTL idle time; serve
 ws:interactions            stream  ``record`` = Interaction, ``id``            trimmed by archive; serve -> workers.curate
 ws:interaction:<id>        string  Interaction                                 TTL 30 days; serve -> serve
 ws:ratings                 stream  ``record`` = Rating                         append-only; serve
 ws:rating:<id>             string  Rating; marks it as taken                   TTL 30 days; serve
+ws:usage:<day>             hash    key id -> tokens used that day              TTL 40 days; serve -> serve
 ws:prompts                 hash    prompt id -> Prompt                         caps of curation; workers -> workers, serve
 ws:prompts:texts           hash    content hash -> prompt id                   one per prompt; workers
 ws:prompts:customers       hash    customer -> prompts kept                    one per customer; workers
@@ -29,6 +32,11 @@ ws:lease:<item>            hash    labeler -> ``<token> <deadline>``           r
 ws:seen:<labeler>          set     item ids leased to this labeler             one per labeler; lease script
 ws:labels                  stream  ``record`` = Label                          append-only, never trimmed; submit script
 ws:submission:<id>         string  ``<entry> <item> <labeler>`` of the answer  TTL 30 days; submit script
+ws:battle:<id>             string  Battle                                      TTL 1 day; serve
+ws:battle:<id>:vote        string  ``<entry> <label id>`` of the one vote      TTL 30 days; vote script
+ws:tally:<what>:<who>:<n>  string  how often somebody did this in window n     TTL one window; serve
+ws:share:<id>              string  Share                                       TTL at most 30 days; serve
+ws:shares:<customer>       set     ids of the customer's shares                TTL as the longest share; serve
 ws:demonstrations          stream  ``record`` = Demonstration                  append-only; submit script
 ws:dead                    stream  ``id``, ``reason``                          maxlen 10,000; workers -> operators
 ws:snapshots               hash    snapshot id -> Snapshot                     one per round; trainer
@@ -46,7 +54,10 @@ ws:rounds:lock             string  fencing token of the running trainer        T
 =========================  ======  ==========================================  ================================================
 """
 
+from datetime import date
+
 API_KEYS = "ws:keys"
+API_KEYS_USED = "ws:keys:used"
 INTERACTIONS = "ws:interactions"
 RATINGS = "ws:ratings"
 PROMPTS = "ws:prompts"
@@ -78,6 +89,11 @@ MONTH_S = 30 * 24 * 3600
 """Seconds for which a retry of an old submission is still recognised."""
 
 
+def session(digest: str) -> str:
+    """Return the key of the browser session whose secret has this hash."""
+    return f"ws:session:{digest}"
+
+
 def interaction(id: str) -> str:
     """Return the key of one logged interaction."""
     return f"ws:interaction:{id}"
@@ -86,6 +102,11 @@ def interaction(id: str) -> str:
 def rating(id: str) -> str:
     """Return the key that marks a rating as taken."""
     return f"ws:rating:{id}"
+
+
+def usage(day: date) -> str:
+    """Return the key of the tokens that each API key used on a day (UTC)."""
+    return f"ws:usage:{day.isoformat()}"
 
 
 def wanting(what: str) -> str:
@@ -126,6 +147,31 @@ def seen(labeler: str) -> str:
 def submission(id: str) -> str:
     """Return the key of the stored answer to one submission."""
     return f"ws:submission:{id}"
+
+
+def battle(id: str) -> str:
+    """Return the key of one blind battle."""
+    return f"ws:battle:{id}"
+
+
+def battle_vote(id: str) -> str:
+    """Return the key that marks a battle as voted on."""
+    return f"ws:battle:{id}:vote"
+
+
+def tally(what: str, who: str, window: int) -> str:
+    """Return the key that counts how often ``who`` did ``what`` in one window of time."""
+    return f"ws:tally:{what}:{who}:{window}"
+
+
+def share(id: str) -> str:
+    """Return the key of one shared conversation."""
+    return f"ws:share:{id}"
+
+
+def shares(customer: str) -> str:
+    """Return the key of the ids that a customer shares."""
+    return f"ws:shares:{customer}"
 
 
 def replica(id: str) -> str:

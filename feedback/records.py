@@ -45,8 +45,24 @@ class ApiKey(Record, frozen=True, kw_only=True):
     consent: bool = True
     """May this customer's prompts be used for training? A request can only narrow it."""
     created_at: datetime
+    not_before: datetime | None = None
+    """The key opens nothing before this moment."""
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    requests_per_minute: Count = 0
+    """Most requests of this key in a minute; 0 for the serving process's default."""
+    tokens_per_day: Count = 0
+    """Most tokens, prompts and answers together, of this key in a UTC day; 0 for the default."""
+
+
+class Session(Record, frozen=True, kw_only=True):
+    """A browser that signed in with a key. The session's secret is never stored, only its SHA-256."""
+
+    created_at: datetime
+    key_sha256: str
+    """Hash of the key that opened it; the session is worth what that key is worth, no more."""
+    ends_at: datetime
+    """When it ends, however busy it is."""
 
 
 class Interaction(Record, frozen=True, kw_only=True):
@@ -75,6 +91,9 @@ class Rating(Record, frozen=True, kw_only=True):
     interaction_id: str
     customer: str
     rating: Literal[-1, 0, 1]
+    """Good 1, bad -1; 0 takes an earlier rating back or comes with words only."""
+    reasons: list[str] = []
+    """Why, in the words of a fixed list."""
     comment: str = ""
     edit: str = ""
     """What the answer should have said; empty if not given."""
@@ -119,7 +138,31 @@ class Comparison(Record, frozen=True, kw_only=True):
     """How many different labelers rank it."""
     models: list[str] = msgspec.field(default_factory=lambda: ["live"])
     """Aliases or versions to sample from, in turn."""
+    priority: bool = False
+    """Served to labelers before all that have none."""
     completions: list[Completion] = []
+
+
+class Battle(Record, frozen=True, kw_only=True):
+    """Two policies that answer one customer's prompt under hidden names, until the customer has voted."""
+
+    id: str
+    created_at: datetime
+    customer: str
+    versions: list[str]
+    """Side a, side b."""
+
+
+class Share(Record, frozen=True, kw_only=True):
+    """A copy of one logged conversation that anybody who knows its id may read until it expires."""
+
+    id: str
+    created_at: datetime
+    expires_at: datetime
+    customer: str
+    interaction_id: str
+    messages: list[Message]
+    completion: str
 
 
 class Lease(Record, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from feedback.errors import ConfigError
@@ -27,6 +27,13 @@ class Settings(BaseSettings):
     """Directory for snapshots, weights and archives, shared by all processes."""
     ledger_timeout_s: float = Field(default=5.0, gt=0, le=60)
     """Seconds until a call to the ledger counts as failed."""
+    key_pepper: SecretStr = SecretStr("")
+    """Secret that is mixed into the stored hashes of API keys; all processes need the same one. Set it before the first
+    key is made: keys made under another pepper, or none, open nothing."""
+    valid_percent: int = Field(default=10, ge=0, le=50)
+    """Percent of customers whose prompts are for validation; the same for all processes."""
+    test_percent: int = Field(default=10, ge=0, le=50)
+    """Percent of customers whose prompts are held out and never labelled; the same for all processes."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """Lowest level that is logged."""
 

@@ -1,17 +1,20 @@
-"""``whetstone keys``: create, list, revoke."""
+"""``whetstone keys``: create, list, change, revoke; each change is in the audit."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
 import typer
 
 from deploy.cli import output
-from deploy.cli.session import Json, ledger
-from feedback import access
+from deploy.cli.session import Actor, Json, ledger
+from feedback import access, promotion
 from feedback.errors import ConfigError
 from feedback.records import ApiKey, utc_now
 
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `whetstone keys list` shows it.")]
+PER_MINUTE = typer.Option(min=0, help="Most requests in a minute; 0 for the server's default.")
+PER_DAY = typer.Option(min=0, help="Most tokens in a UTC day; 0 for the server's default.")
 app = typer.Typer(help="API keys of customers, labelers, operators and metrics readers.", no_args_is_help=True)
 
 
@@ -23,14 +26,31 @@ def create(
     consent: Annotated[
         bool, typer.Option("--consent/--no-consent", help="May this customer's prompts be used for training?")
     ] = True,
-    expires_days: Annotated[int, typer.Option(min=0, help="Days until the key expires; 0 for never.")] = 0,
+    expires_days: Annotated[
+        int, typer.Option(min=0, help="Days until the key expires, from when it begins; 0 for never.")
+    ] = 0,
+    starts_days: Annotated[int, typer.Option(min=0, help="Days until the key begins to work; 0 for at once.")] = 0,
+    requests_per_minute: Annotated[int, PER_MINUTE] = 0,
+    tokens_per_day: Annotated[int, PER_DAY] = 0,
+    actor: Actor = "",
     as_json: Json = False,
 ) -> None:
     """Make a key and print it; it cannot be shown again."""
     if group and role != "labeler":
         raise ConfigError(f"--group is for labelers, not for role {role!r}")
-    expires_at = utc_now() + timedelta(days=expires_days) if expires_days else None
-    secret, key = access.create(ledger(), role, owner, group=group, consent=consent, expires_at=expires_at)
+    at, start = ledger(), utc_now() + timedelta(days=starts_days)
+    secret, key = access.create(
+        at,
+        role,
+        owner,
+        group=group,
+        consent=consent,
+        not_before=start if starts_days else None,
+        expires_at=start + timedelta(days=expires_days) if expires_days else None,
+        requests_per_minute=requests_per_minute,
+        tokens_per_day=tokens_per_day,
+    )
+    promotion.note(at, actor, "make key", key.id, f"{key.role} {key.owner}")
     if as_json:
         output.show_json({"key": secret, **public(key)})
     else:
@@ -41,26 +61,49 @@ def create(
 @app.command("list")
 def list_keys(as_json: Json = False) -> None:
     """List all keys; the secrets are stored nowhere."""
-    found = access.list_keys(ledger())
+    at = ledger()
+    found, used = access.list_keys(at), access.last_used(at)
     if as_json:
-        output.show_json([public(key) for key in found])
+        output.show_json([public(key) | {"last_used_at": _moment(used.get(key.id))} for key in found])
         return
-    output.show_table(
-        ["ID", "ROLE", "OWNER", "GROUP", "CONSENT", "CREATED", "STATE"],
-        [
-            (key.id, key.role, key.owner, key.group or "-", _consent(key), output.moment(key.created_at), state(key))
-            for key in found
-        ],
-    )
+    heads = ["ID", "ROLE", "OWNER", "GROUP", "CONSENT", "LIMITS", "CREATED", "LAST USED", "STATE"]
+    output.show_table(heads, [_row(key, _moment(used.get(key.id))) for key in found])
 
 
 @app.command()
-def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `whetstone keys list` shows it.")],
+def change(
+    key_id: KeyId,
+    consent: Annotated[
+        bool | None, typer.Option("--consent/--no-consent", help="May this customer's prompts be used for training?")
+    ] = None,
+    requests_per_minute: Annotated[int | None, PER_MINUTE] = None,
+    tokens_per_day: Annotated[int | None, PER_DAY] = None,
+    actor: Actor = "",
     as_json: Json = False,
 ) -> None:
-    """Revoke a key; serving processes stop taking it within seconds."""
-    key = access.revoke(ledger(), key_id)
+    """Change a key's consent or quotas; serving processes follow within seconds."""
+    given = {"consent": consent, "requests_per_minute": requests_per_minute, "tokens_per_day": tokens_per_day}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise ConfigError("nothing to change; give --consent, --no-consent or a quota")
+    at = ledger()
+    key = access.adjust(
+        at, key_id, consent=consent, requests_per_minute=requests_per_minute, tokens_per_day=tokens_per_day
+    )
+    said = ", ".join(f"{name}={value}" for name, value in changes.items())
+    promotion.note(at, actor, "change key", key.id, said)
+    if as_json:
+        output.show_json(public(key))
+    else:
+        output.say(f"{key.id} of {key.owner}: {said}")
+
+
+@app.command()
+def revoke(key_id: KeyId, actor: Actor = "", as_json: Json = False) -> None:
+    """Revoke a key; serving processes stop taking it within seconds. The last usable operator key stays."""
+    at = ledger()
+    key = access.revoke(at, key_id)
+    promotion.note(at, actor, "revoke key", key.id)
     if as_json:
         output.show_json(public(key))
     else:
@@ -71,15 +114,15 @@ def public(key: ApiKey) -> dict[str, object]:
     """Return a key without the hash of its secret."""
     fields: dict[str, object] = msgspec.to_builtins(key)
     fields.pop("secret_sha256")
-    return fields
+    return fields | {"state": access.state(key, utc_now())}
 
 
-def state(key: ApiKey) -> str:
-    """Return whether a key works."""
-    if key.revoked_at is not None:
-        return "revoked"
-    return "expired" if key.expires_at is not None and key.expires_at <= utc_now() else "valid"
+def _row(key: ApiKey, used: datetime | None) -> tuple[str, ...]:
+    consent = ("yes" if key.consent else "no") if key.role == "client" else "-"
+    limits = f"{key.requests_per_minute or '-'}/min {key.tokens_per_day or '-'}/day"
+    moments = output.moment(key.created_at), output.moment(used) if used is not None else "never"
+    return (key.id, key.role, key.owner, key.group or "-", consent, limits, *moments, access.state(key, utc_now()))
 
 
-def _consent(key: ApiKey) -> str:
-    return ("yes" if key.consent else "no") if key.role == "client" else "-"
+def _moment(unix_s: int | None) -> datetime | None:
+    return None if unix_s is None else datetime.fromtimestamp(unix_s, UTC)

@@ -81,12 +81,36 @@ def test_without_json_only_the_key_is_on_standard_output(run: Run, ledger: Ledge
     assert key.id in made.err
 
 
+def test_quotas_and_times_are_set_changed_and_listed(run: Run, ledger: Ledger) -> None:
+    made = run("keys", "create", "client", "acme", "--requests-per-minute", "60", "--starts-days", "2", "--json")
+    assert (made.json["requests_per_minute"], made.json["state"]) == (60, "not yet valid")
+    id = made.json["id"]
+    changed = run("keys", "change", id, "--tokens-per-day", "9000", "--no-consent", "--json").json
+    assert (changed["requests_per_minute"], changed["tokens_per_day"], changed["consent"]) == (60, 9000, False)
+    access.note_used(ledger, {id: 1_700_000_000})
+    listed = run("keys", "list").out
+    assert "60/min 9000/day" in listed
+    assert run("keys", "list", "--json").json[0]["last_used_at"] == "2023-11-14T22:13:20Z"
+    assert [entry.action for entry in promotion.audit(ledger)] == ["make key", "change key"]
+
+
+def test_the_last_operator_key_stays(run: Run, ledger: Ledger) -> None:
+    id = run("keys", "create", "operator", "olga", "--json").json["id"]
+    refused = run("keys", "revoke", id)
+    assert (refused.code, "make another one" in refused.err) == (1, True)
+    run("keys", "create", "operator", "otto")
+    assert run("keys", "revoke", id).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         (["keys", "create", "king", "arthur"], 2, "role 'king' is unknown"),
         (["keys", "create", "client", "acme", "--group", "training"], 2, "--group is for labelers"),
         (["keys", "create", "client"], 2, "Missing argument"),
+        (["keys", "create", "client", "acme", "--tokens-per-day", "-1"], 2, "Invalid value"),
+        (["keys", "change", "key_none", "--consent"], 1, "no API key has the id 'key_none'"),
+        (["keys", "change", "key_none"], 2, "nothing to change"),
         (["keys", "revoke", "key_none"], 1, "no API key has the id 'key_none'"),
         (["promote", "policy-0099"], 1, "no policy 'policy-0099'"),
         (["promote", "policy-0099", "--override"], 2, "--override needs --reason"),
