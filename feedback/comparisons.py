@@ -16,6 +16,8 @@ from feedback.records import Comparison, Completion, Prompt, Purpose, utc_now
 
 MAX_ATTEMPTS = 8
 """A comparison that could not be sampled this often goes to the dead letters."""
+PRIORITY_S = 1e9
+"""Seconds of waiting that priority is worth: more than anything ever waits."""
 
 
 def plan(
@@ -27,6 +29,7 @@ def plan(
     overlap: int = 1,
     models: list[str] | None = None,
     id: str | None = None,
+    priority: bool = False,
 ) -> Comparison:
     """Record the wish for K completions of ``prompt`` and return the comparison, still without completions.
 
@@ -43,6 +46,7 @@ def plan(
         purpose=purpose,
         overlap=overlap,
         models=models or ["live"],
+        priority=priority,
     )
     ledger.run(
         "plan",
@@ -131,9 +135,14 @@ def complete(ledger: Ledger, comparison: Comparison, completions: list[Completio
             keys.item(comparison.id),
             keys.queue(name),
         ],
-        [comparison.id, encode(full), name, comparison.overlap, f"{comparison.created_at.timestamp():.3f}"],
+        [comparison.id, encode(full), name, comparison.overlap, f"{_place(comparison):.3f}"],
     )
     return bool(done)
+
+
+def _place(comparison: Comparison) -> float:
+    """Return the place in a queue: by age in seconds, those with priority before all others."""
+    return comparison.created_at.timestamp() - PRIORITY_S * comparison.priority
 
 
 def due(ledger: Ledger) -> int:

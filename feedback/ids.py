@@ -19,6 +19,12 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid_utils.uuid7().hex}"
 
 
+def made_at_s(id: str) -> float | None:
+    """Return when an id of ours was made, unix seconds, or None if it does not tell."""
+    found = re.search(r"(?:^|[_-])([0-9a-f]{12})7[0-9a-f]{19}$", id)
+    return int(found[1], 16) / 1000 if found else None
+
+
 def policy_version(number: int) -> str:
     """Return the name of the policy with this number, ``policy-0007``; numbers are never reused."""
     return f"policy-{number:04d}"

@@ -16,6 +16,7 @@ from feedback.client import Ledger, encode
 from feedback.errors import NotFound
 from feedback.ids import new_id
 from feedback.records import Comparison, Demonstration, Label, Message, Prompt, Snapshot, utc_now
+from feedback.votes import GROUP
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 COMPARISONS = pa.schema(
@@ -51,13 +52,19 @@ DEMONSTRATIONS = pa.schema(
 PROMPTS = pa.schema([("id", pa.string()), ("messages", MESSAGES), ("customer", pa.string()), ("split", pa.string())])
 
 
-def build(ledger: Ledger, root: Path, most_per_labeler: int = 1_000_000) -> Snapshot:
+MOST_VOTES = 0.1
+"""Largest share of a snapshot's labels that may be customers' votes: a few per cent of poisoned preferences already
+move a reward model (Rando and Tramer, arXiv:2311.14455), and anybody with a key may vote."""
+
+
+def build(ledger: Ledger, root: Path, most_per_labeler: int = 1_000_000, most_votes: float = MOST_VOTES) -> Snapshot:
     """Freeze what the ledger holds now under ``root``/snapshots, record the snapshot and return it.
 
     Args:
         ledger: where the labels are.
         root: the artifact root.
         most_per_labeler: labels of one labeler beyond this number are left out.
+        most_votes: largest share of the labels inside that may be customers' votes, 0 to below 1.
     """
     taken = [label for _, label in labels.read(ledger)]
     found = dict(
@@ -68,6 +75,8 @@ def build(ledger: Ledger, root: Path, most_per_labeler: int = 1_000_000) -> Snap
         )
     )
     kept, left_out = sort_out(taken, found, most_per_labeler)
+    kept, too_many = limit_votes(kept, most_votes)
+    left_out |= too_many
     shown = [demonstration for _, demonstration in demonstrations.read(ledger)]
     pool = prompts.all_prompts(ledger)
     id = new_id("snp")
@@ -109,6 +118,24 @@ def sort_out(
             per_labeler[label.labeler] += 1
             kept.append((label, comparison))
     return kept, left_out
+
+
+def limit_votes(
+    pairs: list[tuple[Label, Comparison]], most_share: float
+) -> tuple[list[tuple[Label, Comparison]], dict[str, str]]:
+    """Leave out customers' votes beyond their share of all labels; return what stays and {label id: reason}.
+
+    Customers take turns, each with their oldest vote first, so that nobody fills the share alone.
+    """
+    votes = [label for label, _ in pairs if label.labeler_group == GROUP]
+    allowed = int(most_share / (1 - most_share) * (len(pairs) - len(votes)) + 1e-9)
+    turn: Counter[str] = Counter()
+    turns: dict[str, tuple[int, int]] = {}
+    for place, label in enumerate(votes):
+        turns[label.id] = (turn[label.labeler], place)
+        turn[label.labeler] += 1
+    beyond = set(sorted(turns, key=lambda id: turns[id])[allowed:])
+    return [pair for pair in pairs if pair[0].id not in beyond], dict.fromkeys(sorted(beyond), "customers' share")
 
 
 def comparison_row(label: Label, comparison: Comparison) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from feedback.client import Ledger
 from feedback.log import get
 from serve import errors
 from serve.auth import KeyCache
+from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.engines.base import Engine
 from serve.engines.slot import Slot, StartEngine
@@ -28,7 +29,7 @@ from serve.middleware import Surround
 from serve.pages.router import make_router as pages_router
 from serve.recorder import Recorder
 from serve.registry import TIMEOUT_S, Registry
-from serve.routes import feedback, health, labeling, models, operations
+from serve.routes import battles, feedback, health, labeling, models, operations, queue, shares
 from serve.routes.completions import PATHS, Completions
 from serve.settings import ServeSettings
 from serve.spool import Spool
@@ -49,6 +50,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         traffic=traffic,
         recorder=recorder,
         keys=KeyCache(ledger, settings.key_cache_s),
+        battles=Battles(ledger, traffic.names, settings.battles_per_day),
     )
 
     @asynccontextmanager
@@ -76,7 +78,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     app.add_middleware(Surround, max_body_bytes=settings.max_body_bytes)
     for kind, path in PATHS.items():
         app.router.routes.append(Route(path, Completions(deps, kind), methods=["POST"]))
-    for module in (models, feedback, labeling, operations, health):
+    for module in (models, feedback, battles, shares, queue, labeling, operations, health):
         app.include_router(module.make_router(deps))
     app.include_router(pages_router())
     return app

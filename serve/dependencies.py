@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from feedback.client import Ledger
     from serve.auth import KeyCache
+    from serve.battles import Battles
     from serve.recorder import Recorder
     from serve.settings import ServeSettings
     from serve.traffic import Traffic
@@ -25,6 +26,7 @@ class Dependencies:
         recorder: ``recorder.pending(interaction_id)`` returns an `Interaction` that is answered (or being written) but
             not in the ledger yet, else None.
         keys: looks API keys up; remembers them.
+        battles: tells which version stands behind a side of a blind battle.
     """
 
     settings: ServeSettings
@@ -32,3 +34,4 @@ class Dependencies:
     traffic: Traffic
     recorder: Recorder
     keys: KeyCache
+    battles: Battles

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from fastapi import Path, Request
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from feedback.demonstrations import MAX_CHARS
+from feedback.ids import new_id
 from serve.errors import InvalidRequest
 
 MAX_BODY_BYTES = 256 * 1024
@@ -39,6 +40,11 @@ Reason = Annotated[str, Meta(pattern=NO_CONTROLS, max_length=500)]
 Token = Annotated[int, Meta(ge=1, le=2**53)]
 Index = Annotated[int, Meta(ge=0, le=8)]
 FlagName = Annotated[str, Meta(pattern=FLAG, max_length=40)]
+BattleId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+ShareId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22}$")]
+RatingReason = Literal[
+    "correct", "helpful", "well written", "wrong", "not what was asked", "made up", "too long", "harmful"
+]
 Queue = Literal["training", "agreement", "evaluation", "demonstration"]
 PolicyName = Annotated[str, Meta(pattern=POLICY)]
 B = TypeVar("B", bound="Body")
@@ -49,14 +55,52 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class FeedbackIn(Body, frozen=True, kw_only=True):
-    """What a customer says of one answer."""
+    """What a customer says of one answer, or of two to the same prompt."""
 
     id: Id | None = None
     """Made by the client, so that a retry is recognised."""
-    interaction_id: Id
-    rating: Literal[-1, 0, 1]
+    interaction_id: Id | UnsetType = UNSET
+    """The `id` of the answer."""
+    rating: Literal[-1, 0, 1] | UnsetType = UNSET
+    """Good 1, bad -1; 0 takes an earlier rating back."""
+    reasons: Annotated[list[RatingReason], Meta(max_length=8)] = []
     comment: Note = ""
     edit: Text = ""
+    """What the answer should have said."""
+    better: Id | UnsetType = UNSET
+    """The `id` of the better one of two answers; with `worse`, and without all of the above but `id`."""
+    worse: Id | UnsetType = UNSET
+    verdict: Literal["tie", "both_bad"] | UnsetType = UNSET
+    """Given when neither of the two is better."""
+
+
+class BattleIn(Body, frozen=True, kw_only=True):
+    """Nothing: the server chooses both sides."""
+
+
+class VoteIn(Body, frozen=True, kw_only=True):
+    """Which side of a battle answered better."""
+
+    id: Id = msgspec.field(default_factory=lambda: new_id("vot"))
+    """Made by the client, so that a retry is recognised."""
+    verdict: Literal["a", "b", "tie", "both_bad"]
+    a: Id
+    """The `id` of side a's answer."""
+    b: Id
+
+
+class ShareIn(Body, frozen=True, kw_only=True):
+    """Which conversation to show to others, named by its last answer."""
+
+    interaction_id: Id
+    days: Annotated[int, Meta(ge=1, le=365)] = 7
+
+
+class QueueIn(Body, frozen=True, kw_only=True):
+    """Which answer's prompt labelers are to rank next."""
+
+    interaction_id: Id
+    k: Annotated[int, Meta(ge=2, le=9)] = 4
 
 
 class NextIn(Body, frozen=True, kw_only=True):

@@ -52,6 +52,28 @@ class ServeSettings(Settings):
     ready_cache_s: float = Field(default=5.0, ge=0)
     """Seconds for which the answer of /readyz is reused."""
 
+    feedback_per_minute: int = Field(default=60, ge=1)
+    """Ratings, comments, edits and comparisons that one key may send a minute; more are refused with 429."""
+    battles_per_day: int = Field(default=50, ge=0)
+    """Blind battles that one customer may begin a day (UTC); more are refused with 429."""
+    share_days: int = Field(default=30, ge=1, le=365)
+    """Longest that a shared chat can be read, days."""
+
+    max_running: int | None = Field(default=None, ge=1)
+    """Most sequences that are decoded at a time over all slots; by default ``max_num_seqs``."""
+    max_waiting: int | None = Field(default=None, ge=0)
+    """Most sequences that wait for their turn; beyond this requests get 503. By default as many as may run."""
+    token_budget: int = Field(default=262_144, ge=16)
+    """Most tokens, prompts and longest answers together, of the requests that run; others wait for their turn."""
+    deadline_s: float = Field(default=120.0, gt=0)
+    """Seconds that a request may take in all when its header ``X-Deadline-S`` does not say."""
+    max_deadline_s: float = Field(default=600.0, gt=0)
+    """Longest deadline that a request may ask for; a longer one is cut to this."""
+    requests_per_minute: int = Field(default=0, ge=0)
+    """Requests a minute that one key may send to one replica, unless its record says; 0 for no limit."""
+    tokens_per_day: int = Field(default=0, ge=0)
+    """Tokens a day (UTC) that one key may use on all replicas, unless its record says; 0 for no limit."""
+
     poll_s: float = Field(default=0.25, gt=0, le=60)
     """Seconds between two looks at the registry's aliases."""
     drain_deadline_s: float = Field(default=120.0, gt=0)

@@ -40,10 +40,6 @@ class WorkerSettings(Settings):
     """Prompts shorter than this are dropped, characters."""
     prompt_max_chars: int = Field(default=4000, ge=1)
     """Prompts longer than this are dropped, characters."""
-    valid_percent: int = Field(default=10, ge=0, le=50)
-    """Percent of customers whose prompts are for validation."""
-    test_percent: int = Field(default=10, ge=0, le=50)
-    """Percent of customers whose prompts are held out and never labelled."""
 
     sampling_temperature: float = Field(default=1.0, gt=0, le=2)
     """Temperature of completions for comparisons."""

@@ -1,8 +1,10 @@
 """Ids: typed, unique, in the order of their making."""
 
+import time
+
 import pytest
 
-from feedback.ids import is_policy_version, new_id, policy_version
+from feedback.ids import is_policy_version, made_at_s, new_id, policy_version
 
 
 def test_an_id_names_its_kind() -> None:
@@ -34,3 +36,16 @@ def test_aliases_and_near_misses_are_no_versions(name: str) -> None:
 
 def test_a_version_with_a_line_end_is_no_version() -> None:
     assert not is_policy_version("policy-0001\n")
+
+
+@pytest.mark.parametrize("prefix", ["int_", "chatcmpl-", ""])
+def test_an_id_tells_when_it_was_made(prefix: str) -> None:
+    before_s = time.time()
+    made_s = made_at_s(prefix + new_id("x").removeprefix("x_"))
+    assert made_s is not None
+    assert before_s - 0.01 <= made_s <= time.time()
+
+
+@pytest.mark.parametrize("id", ["", "int_1", "chatcmpl-" + "0" * 32, "x" + "0" * 12 + "7" + "0" * 19])
+def test_other_ids_tell_nothing(id: str) -> None:
+    assert made_at_s(id) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from feedback import artifacts, demonstrations, keys, labels, prompts, snapshots
+from feedback import artifacts, demonstrations, keys, labels, prompts, snapshots, votes
 from feedback.client import Ledger
 from feedback.curation import text_sha256
 from feedback.errors import ArtifactCorrupt, NotFound
@@ -14,6 +14,7 @@ from tests.builders import (
     lease_next,
     make_comparison,
     make_demonstration,
+    make_interaction,
     make_label,
     make_prompt,
     open_comparison,
@@ -124,3 +125,30 @@ def test_a_flipped_byte_is_noticed_in_every_file(ledger: Ledger, tmp_path: Path,
 def test_an_unknown_snapshot_is_not_found_by_name(ledger: Ledger) -> None:
     with pytest.raises(NotFound, match="snp_none"):
         snapshots.get(ledger, "snp_none")
+
+
+def test_customers_votes_stay_within_their_share_and_take_turns() -> None:
+    comparison = make_comparison(k=2)
+    labelers = [make_label(comparison, id=f"lbl_{n}", ranking=[[0], [1]]) for n in range(18)]
+    votes = [
+        make_label(comparison, id=id, labeler=id[0], labeler_group="customer", ranking=[[0], [1]])
+        for id in ("a1", "a2", "a3", "b1", "c1")
+    ]
+    pairs = [(label, comparison) for label in [*votes[:3], *labelers, *votes[3:]]]
+    kept, left_out = snapshots.limit_votes(pairs, 0.1)
+    assert [label.id for label, _ in kept] == ["a1", *(label.id for label in labelers), "b1"]
+    assert left_out == dict.fromkeys(["a2", "a3", "c1"], "customers' share")
+    assert snapshots.limit_votes(pairs, 0.5) == (pairs, {})
+    assert [label.id for label, _ in snapshots.limit_votes(pairs[:3], 0.1)[0]] == []
+
+
+def test_a_vote_beyond_the_share_is_named_in_the_snapshot(ledger: Ledger, tmp_path: Path) -> None:
+    a, b = make_interaction(), make_interaction(completion="A stone.")
+    pair = votes.to_comparison("cmp_vote", "pro_1", "train", a, b)
+    votes.take(ledger, pair, votes.to_label("vot_1", pair, "a", blind=True), keys.battle_vote("b1"))
+    assert snapshots.build(ledger, tmp_path).left_out == {"vot_1": "customers' share"}
+    given = [give_label(ledger, f"labeler {n}")[0].id for n in range(9)]
+    made = snapshots.build(ledger, tmp_path)
+    assert (made.labels, made.left_out) == (["vot_1", *given], {})
+    [row] = [row for row in pq.read_table(tmp_path / made.path / FILES[0]).to_pylist() if row["id"] == "vot_1"]
+    assert (row["labeler_group"], row["comparisons"][0]["winner"]) == ("customer", "a")

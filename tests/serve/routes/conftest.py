@@ -15,8 +15,9 @@ from feedback.ids import new_id
 from feedback.records import Comparison, Completion, Interaction, Message, Prompt, utc_now
 from serve import errors
 from serve.auth import KeyCache
+from serve.battles import Battles
 from serve.dependencies import Dependencies
-from serve.routes import feedback, health, labeling, operations
+from serve.routes import battles, feedback, health, labeling, operations, queue, shares
 from serve.settings import ServeSettings
 
 
@@ -35,6 +36,9 @@ class QuietTraffic:
     slots: list[SlotState] = field(default_factory=lambda: [SlotState("a", "policy-0001", "live", 3)])
     dead: bool = False
     probes: int = 0
+
+    def names(self) -> list[str]:
+        return ["live", *(slot.version for slot in self.slots)]
 
     async def probe(self) -> None:
         self.probes += 1
@@ -67,10 +71,11 @@ class World:
             traffic=self.traffic,  # type: ignore[arg-type]
             recorder=self.recorder,  # type: ignore[arg-type]
             keys=self.keys,
+            battles=Battles(ledger, self.traffic.names, settings.battles_per_day),
         )
         self.app = FastAPI()
         errors.install(self.app)
-        for module in (feedback, labeling, operations, health):
+        for module in (feedback, battles, shares, queue, labeling, operations, health):
             self.app.include_router(module.make_router(self.deps))
         self.client = TestClient(self.app, raise_server_exceptions=False)
         self.secrets: dict[tuple[str, str], str] = {}

@@ -17,6 +17,7 @@ from feedback.client import Ledger
 from feedback.records import Interaction
 from serve import errors
 from serve.auth import KeyCache
+from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.engines.slot import Slot
@@ -68,6 +69,7 @@ class Door:
             traffic=self.traffic,
             recorder=self.recorder,
             keys=KeyCache(ledger, 60),
+            battles=Battles(ledger, self.traffic.names, 50),
         )
         app = FastAPI()
         errors.install(app)

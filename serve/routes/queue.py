@@ -1,0 +1,50 @@
+"""``POST /v1/queue``: an operator puts the prompt of an answer at the head of the labelers' queue.
+
+Plans a real comparison, by the same rules as curation; the workers sample it, labelers rank it.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from feedback import collection, comparisons, promotion, prompts
+from feedback.curation import Rules, refusal, text_sha256, to_prompt
+from feedback.errors import Conflict, NotFound
+from feedback.records import ApiKey, Purpose
+from serve import answers
+from serve.auth import require
+from serve.dependencies import Dependencies
+from serve.schemas import QueueIn, body, described
+
+
+def make_router(deps: Dependencies) -> APIRouter:
+    """Return the operators' way into the labelers' queue."""
+    router = APIRouter(tags=["operations"])
+    operator = Depends(require(deps.keys, "operator"))
+
+    @router.post("/v1/queue", openapi_extra=described(QueueIn))
+    def put(key: Annotated[ApiKey, operator], given: Annotated[QueueIn, Depends(body(QueueIn))]) -> dict[str, str]:
+        """Plan a comparison of K fresh answers to this prompt, served to labelers before all others.
+
+        Any customer's prompt, if the customer consented and is not held out for tests.
+        """
+        answer = answers.answered(deps, given.interaction_id)
+        if answer is None:
+            raise NotFound(f"no interaction {given.interaction_id!r}; it was not logged, or is past its retention")
+        rules = Rules(valid_percent=deps.settings.valid_percent, test_percent=deps.settings.test_percent)
+        if (reason := refusal(answer, rules)) is not None:
+            raise Conflict(f"this prompt cannot be labelled: {reason}")
+        prompt = to_prompt(answer, rules)
+        if prompt.split == "test":
+            raise Conflict(f"customer {prompt.customer} is held out for tests; such prompts are never labelled")
+        prompts.keep(deps.ledger, prompt, text_sha256(prompt.messages), rules.most_per_customer)
+        id = f"cmp_{prompt.id.removeprefix('pro_')}"
+        if comparisons.get_many(deps.ledger, [id])[0] is not None:
+            raise Conflict("this prompt is in the queue, or was labelled, already")
+        purpose: Purpose = "agreement" if prompt.split == "valid" else "training"
+        comparison = comparisons.plan(deps.ledger, prompt, given.k, purpose=purpose, id=id, priority=True)
+        collection.considered(deps.ledger, "comparison", [prompt.id])
+        promotion.note(deps.ledger, key.owner, "queue prompt", comparison.id)
+        return {"comparison_id": comparison.id, "prompt_id": prompt.id, "split": prompt.split}
+
+    return router
