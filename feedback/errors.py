@@ -21,6 +21,7 @@
     +-- ServingError
     |   +-- EngineError        the inference engine failed or never started
     |   +-- SwapFailed         new weights were not put into service; the old ones answer
+    |   |   +-- SwapDeferred   not now: the slot did not finish its requests in time
     |   +-- UnknownModel       the request names a model that no slot holds
     |   +-- Overloaded         the system is out of capacity for now
     |   +-- RateLimited        the caller is over a limit of its own
@@ -105,6 +106,10 @@ class EngineError(ServingError):
 
 class SwapFailed(ServingError):
     """New weights were not put into service; the old ones answer."""
+
+
+class SwapDeferred(SwapFailed):
+    """The slot did not finish its requests in time; worth another try later."""
 
 
 class UnknownModel(ServingError):

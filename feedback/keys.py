@@ -45,7 +45,8 @@ ws:policies                hash    version -> Policy                           o
 ws:policies:counter        string  last number given out                       one
 ws:reports                 hash    version -> EvaluationReport                 one per candidate; trainer -> gate, serve
 ws:aliases                 hash    live, previous, candidate -> version        three; promote script -> serve
-ws:audit                   stream  ``record`` = AuditEntry                     append-only; promote script, serve, cli
+ws:canary                  string  Canary                                      one; canary scripts -> serve, cli
+ws:audit                   stream  ``record`` = AuditEntry                     append-only; promote, canary scripts, cli -> serve
 ws:swaps                   stream  ``record`` = SwapEvent                      maxlen 10,000; serve -> cli, operators
 ws:replica:<id>            string  what a serving replica holds, JSON          TTL 15 s; serve -> cli
 ws:rounds                  hash    round id -> Round                           one per round; trainer -> cli, serve
@@ -77,6 +78,7 @@ POLICIES = "ws:policies"
 POLICY_COUNTER = "ws:policies:counter"
 REPORTS = "ws:reports"
 ALIASES = "ws:aliases"
+CANARY = "ws:canary"
 AUDIT = "ws:audit"
 SWAPS = "ws:swaps"
 ROUNDS = "ws:rounds"

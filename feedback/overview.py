@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from feedback import (
+    canary,
     collection,
     comparisons,
     demonstrations,
@@ -24,9 +25,10 @@ QUEUES = ("training", "agreement", "evaluation", demonstrations.QUEUE)
 
 def overview(ledger: Ledger) -> dict[str, Any]:
     """Return what the ledger says of the whole loop, as plain values."""
-    found = rounds.list_rounds(ledger)
+    found, trial = rounds.list_rounds(ledger), canary.running(ledger)
     return {
         "aliases": policies.aliases(ledger),
+        "canary": msgspec.to_builtins(trial) if trial else None,
         "queues": {
             **{name: leases.waiting(ledger, name) for name in QUEUES},
             "being_sampled": comparisons.being_sampled(ledger),

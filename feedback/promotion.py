@@ -1,7 +1,7 @@
 """The gate and the moves of the ``live`` alias.
 
 `judge` is a pure rule; `promote` and `roll_back` are the only code that moves ``live``, in one script with their
-audit entry.
+audit entry. Each move ends the canary, if one runs.
 """
 
 from collections.abc import Iterator
@@ -104,7 +104,12 @@ def _move(ledger: Ledger, version: str, live: str, actor: str, reason: str, acti
     entry = AuditEntry(
         at=utc_now(), actor=actor, action=action, subject="live", before=live, after=version, reason=reason
     )
-    verdict = ledger.run("promote", [keys.ALIASES, keys.POLICIES, keys.AUDIT], [version, live, encode(entry)])
+    ends = AuditEntry(at=entry.at, actor=actor, action="end canary", subject="canary", reason=f"{action} of {version}")
+    verdict = ledger.run(
+        "promote",
+        [keys.ALIASES, keys.POLICIES, keys.AUDIT, keys.CANARY],
+        [version, live, encode(entry), encode(ends)],
+    )
     if verdict[0] == "unknown":
         raise NotFound(f"no policy {version!r}; `whetstone policies` lists them")
     if verdict[0] == "same":
