@@ -45,6 +45,16 @@ class ServeSettings(Settings):
     """Largest request body; larger is refused with 413."""
     max_tokens: int = Field(default=256, ge=1)
     """Most tokens that one answer may have; also used when the request names none."""
+    max_prompt_bytes: int = Field(default=1 << 16, ge=256)
+    """Largest prompt of a request, bytes of UTF-8; larger is refused before it is tokenised."""
+    structured_output: bool = False
+    """Allow ``response_format`` json_object and json_schema, each schema tried out in a process of its own first."""
+    tools: bool = False
+    """Allow ``tools`` in chats; the functions' parameters are schemas that are tried out likewise."""
+    tool_parser: str = Field(default="", pattern=r"^[a-z0-9_]*$")
+    """vLLM's parser of the policy's tool calls, such as ``hermes``; without it ``tool_choice: auto`` is refused."""
+    structured_check_s: float = Field(default=2.0, gt=0, le=30)
+    """Seconds that trying out one schema may take; then the process that does it is killed and the schema refused."""
     key_cache_s: float = Field(default=5.0, ge=0, le=300)
     """Seconds for which a looked-up API key is trusted; also the longest that a revoked key still works."""
     metrics_key_required: bool = False

@@ -45,7 +45,7 @@ class Completions:
         headers = Headers(scope=scope)
         key = await authenticate_async(headers, ROLES, self._deps.keys)
         consent = key.consent and _consents(headers)
-        asked = check(await _body(receive), self._kind, self._deps.settings.max_tokens)
+        asked = check(await _body(receive), self._kind, self._deps.settings)
         base_id = new_id("x").removeprefix("x_")
         slot = await self._deps.traffic.enter(asked.model, headers.get("x-conversation-id", key.id))
         with slot.hold() as engine:
@@ -55,13 +55,14 @@ class Completions:
             body = msgspec.json.encode({**asked.forward, "model": version})
             inner = _inner_scope(scope, PATHS[self._kind], base_id)
             reply = EngineReply(send, version)
-            transcript = Transcript()
+            said = [Transcript() for _ in asked.prompts]
+            transcript = said[0]
             recorded = consent and bool(asked.messages)
             if recorded:
                 self._deps.recorder.begin(draft)
             started = time.perf_counter()
             try:
-                await _ask(engine, inner, _replay(body, receive), reply, transcript)
+                await _ask(engine, inner, _replay(body, receive), reply, said)
             finally:
                 if recorded:
                     self._record(draft, transcript, reply.status, time.perf_counter() - started)
@@ -104,8 +105,8 @@ class Completions:
         )
 
 
-async def _ask(engine: Engine, scope: Scope, receive: Receive, reply: EngineReply, transcript: Transcript) -> None:
-    token = TRANSCRIPTS.set([transcript])
+async def _ask(engine: Engine, scope: Scope, receive: Receive, reply: EngineReply, said: list[Transcript]) -> None:
+    token = TRANSCRIPTS.set(said)
     try:
         await engine.app(scope, receive, reply.send)
     finally:
