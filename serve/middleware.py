@@ -1,48 +1,85 @@
-"""What surrounds every request: its id, the size of its body, its metrics.
+"""What surrounds every request: its id, the rules for its head, the size of its body, its metrics.
 
-Pure ASGI; never holds a byte of an answer back.
+Pure ASGI; never holds a byte of an answer back. Answers that say a key is wrong are counted by address, and beyond a
+number a minute they become answers that say to wait: a right key from the same address never notices.
 """
 
+import asyncio
 import time
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feedback import metrics
+from feedback.errors import RateLimited
 from feedback.ids import new_id
-from serve.errors import InvalidRequest
+from serve import sessions
+from serve.errors import InvalidRequest, to_response
+from serve.heads import names, refusal, too_large
+from serve.throttle import Throttle
 
 
 class Surround:
     """Gives each request an id (header ``X-Request-Id`` of the answer), bounds its body, counts and times it."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        *,
+        allowed_hosts: str = "",
+        wrong_keys_per_minute: int = 60,
+        body_timeout_s: float = 60.0,
+    ) -> None:
+        """Surround an application.
+
+        Args:
+            app: what is surrounded.
+            max_body_bytes: largest body that is read.
+            allowed_hosts: names that the header Host may have, separated by commas; empty for any.
+            wrong_keys_per_minute: wrong keys that one address may try; beyond, it is told to wait.
+            body_timeout_s: seconds from the head until a body has to be complete.
+        """
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._allowed_hosts = names(allowed_hosts)
+        self._throttle = Throttle(wrong_keys_per_minute)
+        self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        state = scope.setdefault("state", {})
-        state["request_id"] = new_id("req")
-        answer = _Answer(scope, send)
+        scope.setdefault("state", {})["request_id"] = new_id("req")  # whatever id the caller sent
+        answer = _Answer(scope, send, self._throttle)
+        refused = refusal(scope, self._max_body_bytes, self._allowed_hosts)
         try:
-            await self._app(scope, self._bounded(receive), answer.send)
+            if refused is not None:
+                await to_response(refused)(scope, receive, answer.send)
+            else:
+                await self._app(scope, self._bounded(receive), answer.send)
         finally:
             answer.count()
 
     def _bounded(self, receive: Receive) -> Receive:
         seen_bytes = 0
+        complete = False
+        deadline_s = time.monotonic() + self._body_timeout_s
 
         async def receive_bounded() -> Message:
-            nonlocal seen_bytes
-            message = await receive()
+            nonlocal seen_bytes, complete
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout(deadline_s - time.monotonic()):
+                    message = await receive()
+            except TimeoutError as error:
+                raise InvalidRequest("the body did not arrive in time", None, "request_timeout", 408) from error
             seen_bytes += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if seen_bytes > self._max_body_bytes:
-                raise InvalidRequest(
-                    f"the body is larger than {self._max_body_bytes} bytes", code="body_too_large", status=413
-                )
+                raise too_large(self._max_body_bytes)
             return message
 
         return receive_bounded
@@ -51,14 +88,28 @@ class Surround:
 class _Answer:
     """One answer on its way out."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, throttle: Throttle) -> None:
         self._scope = scope
         self._send = send
+        self._throttle = throttle
         self._started = time.perf_counter()
         self._status = 0
         self._first_byte_s = 0.0
+        self._replaced = False
 
     async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            wait_s = self._throttle.count(_address(self._scope)) if self._wrong_key(message["status"]) else 0.0
+            if wait_s:
+                self._replaced = True
+                await to_response(RateLimited("too many wrong keys from your address", wait_s))(
+                    self._scope, _nothing, self._pass
+                )
+                return
+        if not self._replaced:
+            await self._pass(message)
+
+    async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             request_id = self._scope["state"]["request_id"].encode()
@@ -67,6 +118,14 @@ class _Answer:
             self._first_byte_s = time.perf_counter() - self._started
         await self._send(message)
 
+    def _wrong_key(self, status: int) -> bool:
+        """Tell whether the answer refuses a key that was shown; a request without any is no attempt."""
+        if status != 401:
+            return False
+        signing_in = self._scope["path"] == sessions.PATH and self._scope["method"] == "POST"
+        headers = Headers(scope=self._scope)
+        return signing_in or "authorization" in headers or sessions.from_cookie(headers) is not None
+
     def count(self) -> None:
         route = _route_of(self._scope)
         version = self._scope["state"].get("version", "")
@@ -74,6 +133,16 @@ class _Answer:
         metrics.request_seconds.labels(route).observe(time.perf_counter() - self._started)
         if self._first_byte_s:
             metrics.first_byte_seconds.labels(route).observe(self._first_byte_s)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def _address(scope: Scope) -> str:
+    """Return the peer's address as the connection has it; no header is believed."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _route_of(scope: Scope) -> str:

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from feedback.demonstrations import MAX_CHARS
 from feedback.ids import new_id
 from serve.errors import InvalidRequest
+from serve.jsonbody import parse
 
 MAX_BODY_BYTES = 256 * 1024
 NO_CONTROLS = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
@@ -163,11 +164,9 @@ def decode(raw: bytes, kind: type[B]) -> B:
         InvalidRequest: it is no JSON object, or a field is unknown, missing, of the wrong type or out of bounds.
     """
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.convert(parse(raw), kind)
     except msgspec.ValidationError as error:
         raise in_words(str(error)) from error
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from error
 
 
 def in_words(message: str) -> InvalidRequest:

@@ -55,6 +55,24 @@ class ServeSettings(Settings):
     """vLLM's parser of the policy's tool calls, such as ``hermes``; without it ``tool_choice: auto`` is refused."""
     structured_check_s: float = Field(default=2.0, gt=0, le=30)
     """Seconds that trying out one schema may take; then the process that does it is killed and the schema refused."""
+    allowed_hosts: str = ""
+    """Names that a request's header Host may have, separated by commas; empty for any that is well-formed."""
+    trusted_proxies: str = ""
+    """Addresses, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed; by default nobody's."""
+    max_connections: int = Field(default=800, ge=2)
+    """Most open connections; a new one ends the one that has been idle longest, or is refused where none is idle."""
+    head_timeout_s: float = Field(default=15.0, gt=0, le=30)
+    """Seconds in which the head of a request must arrive."""
+    body_timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds in which the body of a request must arrive."""
+    idle_timeout_s: int = Field(default=30, ge=1)
+    """Seconds after an answer until a connection without a new request is closed."""
+    wrong_keys_per_minute: int = Field(default=60, ge=1)
+    """Wrong keys that one address may try in a minute; beyond this it is told to wait."""
+    session_idle_s: float = Field(default=7200.0, gt=0)
+    """Seconds without a request after which a browser's session ends."""
+    session_longest_s: float = Field(default=43_200.0, gt=0)
+    """Seconds after which a browser's session ends in any case."""
     key_cache_s: float = Field(default=5.0, ge=0, le=300)
     """Seconds for which a looked-up API key is trusted; also the longest that a revoked key still works."""
     metrics_key_required: bool = False
