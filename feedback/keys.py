@@ -10,7 +10,9 @@ ws:keys                    hash    SHA-256 of the secret -> ApiKey             o
 ws:keys:used               hash    key id -> Unix time of its last use         one per key; serve -> cli, serve
 ws:session:<hash>          string  Session, by SHA-256 of its secret           TTL idle time; serve
 ws:interactions            stream  ``record`` = Interaction, ``id``            trimmed by archive; serve -> workers.curate
-ws:interaction:<id>        string  Interaction                                 TTL 30 days; serve -> serve
+ws:interaction:<id>        string  Interaction                                 TTL interaction_days; serve -> serve
+ws:interactions:of:<name>  zset    ids of a customer's interactions, by time   as old as the records; log script -> erasure
+ws:erased                  hash    customer -> unix time of the erasure        one per erased customer; erasure -> scripts
 ws:ratings                 stream  ``record`` = Rating                         append-only; serve
 ws:rating:<id>             string  Rating; marks it as taken                   TTL 30 days; serve
 ws:usage:<day>             hash    key id -> tokens used that day              TTL 40 days; serve -> serve
@@ -61,6 +63,7 @@ API_KEYS = "ws:keys"
 API_KEYS_USED = "ws:keys:used"
 INTERACTIONS = "ws:interactions"
 RATINGS = "ws:ratings"
+ERASED = "ws:erased"
 PROMPTS = "ws:prompts"
 PROMPT_TEXTS = "ws:prompts:texts"
 PROMPT_CUSTOMERS = "ws:prompts:customers"
@@ -99,6 +102,11 @@ def session(digest: str) -> str:
 def interaction(id: str) -> str:
     """Return the key of one logged interaction."""
     return f"ws:interaction:{id}"
+
+
+def interactions_of(customer: str) -> str:
+    """Return the key of the ids of a customer's interactions."""
+    return f"ws:interactions:of:{customer}"
 
 
 def rating(id: str) -> str:

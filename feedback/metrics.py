@@ -29,6 +29,21 @@ in_flight = Gauge("whetstone_requests_in_flight", "Requests being answered now."
 slot_version = Gauge(
     "whetstone_slot_info", "1 for the version that a slot holds.", ["slot", "version", "alias"], registry=REGISTRY
 )
+refused_total = Counter(
+    "whetstone_refused",
+    "Requests refused at the door, by reason (draining, background, share, full, deadline, requests, tokens).",
+    ["reason"],
+    registry=REGISTRY,
+)
+admission_places = Gauge(
+    "whetstone_admission_places", "Places of admitted requests (running, waiting).", ["state"], registry=REGISTRY
+)
+admission_wait_seconds = Histogram(
+    "whetstone_admission_wait_seconds",
+    "Seconds that an admitted request waited for its turn.",
+    buckets=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 30),
+    registry=REGISTRY,
+)
 swaps_total = Counter("whetstone_swaps", "Swaps by outcome (live, failed).", ["state"], registry=REGISTRY)
 swap_load_seconds = Histogram(
     "whetstone_swap_load_seconds",
@@ -37,7 +52,23 @@ swap_load_seconds = Histogram(
     registry=REGISTRY,
 )
 recorded_total = Counter(
-    "whetstone_recorded", "Interactions by fate (spooled, relayed, dropped).", ["fate"], registry=REGISTRY
+    "whetstone_recorded",
+    "Interactions by fate: found (left by an earlier process), spooled (on disk), late (answered before that), relayed, "
+    "duplicate (the ledger had it), erased (its customer was), refused (the ledger cannot take it), dropped.",
+    ["fate"],
+    registry=REGISTRY,
+)
+recorded_dropped_total = Counter(
+    "whetstone_recorded_dropped",
+    "Interactions that were answered and not logged, by reason (full, disk, queue, invalid, old, closed).",
+    ["reason"],
+    registry=REGISTRY,
+)
+spool_repaired_bytes_total = Counter(
+    "whetstone_spool_repaired_bytes",
+    "Bytes of the spool that were no record: torn off its end by a crash, or damaged in the middle.",
+    ["kind"],
+    registry=REGISTRY,
 )
 spool_bytes = Gauge("whetstone_spool_bytes", "Bytes in the write-ahead spool.", registry=REGISTRY)
 labels_total = Counter("whetstone_labels", "Answers taken from labelers.", ["kind"], registry=REGISTRY)

@@ -19,7 +19,8 @@ from starlette.routing import Route
 from feedback.client import Ledger
 from feedback.log import get
 from serve import errors
-from serve.auth import KeyCache
+from serve.admission import Admission
+from serve.auth import KeyCache, keep_used
 from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.engines.base import Engine
@@ -27,15 +28,18 @@ from serve.engines.slot import Slot, StartEngine
 from serve.hotswap import HotSwap
 from serve.middleware import Surround
 from serve.pages.router import make_router as pages_router
+from serve.quotas import Quotas
 from serve.recorder import Recorder
 from serve.registry import TIMEOUT_S, Registry
-from serve.routes import battles, feedback, health, labeling, models, operations, queue, shares
+from serve.routes import account, battles, feedback, health, keys, labeling, models, operations, queue, sessions, shares
 from serve.routes.completions import PATHS, Completions
 from serve.settings import ServeSettings
 from serve.spool import Spool
 from serve.traffic import Traffic
 
 SLOTS = ("a", "b")
+USED_S = 60.0
+"""Seconds between two notes of when keys were last used."""
 log = get(__name__)
 
 
@@ -43,14 +47,16 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     """Return the application; it opens nothing by itself beyond what its lifespan starts."""
     slots = [Slot(name, _engine_starter(settings)) for name in (SLOTS if settings.engine != "none" else ())]
     traffic = Traffic(slots)
-    recorder = Recorder(spool, Ledger(settings.ledger_url, TIMEOUT_S))
+    recorder = Recorder(spool, Ledger(settings.ledger_url, RELAY_TIMEOUT_S))
     deps = Dependencies(
         settings=settings,
         ledger=ledger,
         traffic=traffic,
         recorder=recorder,
-        keys=KeyCache(ledger, settings.key_cache_s),
+        keys=KeyCache(ledger, settings.key_cache_s, session_idle_s=settings.session_idle_s),
         battles=Battles(ledger, traffic.names, settings.battles_per_day),
+        admission=_admission(settings),
+        quotas=Quotas(Ledger(settings.ledger_url, TIMEOUT_S), settings.requests_per_minute, settings.tokens_per_day),
     )
 
     @asynccontextmanager
@@ -62,26 +68,45 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         recorder.start()
         importing = asyncio.create_task(_import_engine()) if slots else None
         watching = asyncio.create_task(hotswap.run())
+        counting = asyncio.create_task(deps.quotas.run())
+        noting = asyncio.create_task(keep_used(deps.keys, USED_S))
         try:
             yield
         finally:
             log.info("stopping")
-            watching.cancel()
-            await asyncio.gather(watching, *([importing] if importing else []), return_exceptions=True)
+            for task in (watching, counting, noting):
+                task.cancel()
+            await asyncio.gather(
+                watching, counting, noting, *([importing] if importing else []), return_exceptions=True
+            )
             await hotswap.stop()
+            await deps.quotas.sync()
             await asyncio.to_thread(recorder.close)
             prometheus_client.REGISTRY.unregister(collector)
             log.info("stopped")
 
-    app = FastAPI(title="Whetstone", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Whetstone", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.admission = deps.admission
     errors.install(app)
-    app.add_middleware(Surround, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Surround,
+        max_body_bytes=settings.max_body_bytes,
+        allowed_hosts=settings.allowed_hosts,
+        wrong_keys_per_minute=settings.wrong_keys_per_minute,
+        body_timeout_s=settings.body_timeout_s,
+    )
     for kind, path in PATHS.items():
         app.router.routes.append(Route(path, Completions(deps, kind), methods=["POST"]))
-    for module in (models, feedback, battles, shares, queue, labeling, operations, health):
+    for module in (models, account, sessions, keys, feedback, battles, shares, queue, labeling, operations, health):
         app.include_router(module.make_router(deps))
     app.include_router(pages_router())
     return app
+
+
+def _admission(settings: ServeSettings) -> Admission:
+    running = settings.max_running or settings.max_num_seqs
+    waiting = running if settings.max_waiting is None else settings.max_waiting
+    return Admission(running, waiting, settings.token_budget)
 
 
 async def _import_engine() -> Any:

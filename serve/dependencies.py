@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from feedback.client import Ledger
+    from serve.admission import Admission
     from serve.auth import KeyCache
     from serve.battles import Battles
+    from serve.quotas import Quotas
     from serve.recorder import Recorder
     from serve.settings import ServeSettings
     from serve.traffic import Traffic
@@ -27,6 +29,8 @@ class Dependencies:
             not in the ledger yet, else None.
         keys: looks API keys up; remembers them.
         battles: tells which version stands behind a side of a blind battle.
+        admission: who is answered now, who waits, who is refused; ``admission.draining`` once the process is to end.
+        quotas: what a key may still use.
     """
 
     settings: ServeSettings
@@ -35,3 +39,5 @@ class Dependencies:
     recorder: Recorder
     keys: KeyCache
     battles: Battles
+    admission: Admission
+    quotas: Quotas

@@ -80,18 +80,24 @@ def envelope(message: str, type: str, code: str | None, param: str | None = None
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
-def to_response(error: errors.WhetstoneError) -> JSONResponse:
-    """Return the answer for an error of ours; errors that no caller can cause are a bare 500."""
+def describe(error: errors.WhetstoneError) -> tuple[int, dict[str, Any]]:
+    """Return HTTP status and body for an error of ours; errors that no caller can cause are a bare 500."""
     found = next((answer for answer in TABLE if isinstance(error, answer.kind)), None)
     if found is None:
         log.error("unexpected error", error=type(error).__name__, message=str(error))
-        return server_error()
+        return 500, SERVER_ERROR
     status, code, param = found.status, found.code, None
     if isinstance(error, InvalidRequest):
         status, code, param = error.status, error.code, error.param
     body = envelope(found.public or str(error), found.type, code, param)
     if isinstance(error, Refused):
         body["error"]["reasons"] = error.reasons
+    return status, body
+
+
+def to_response(error: errors.WhetstoneError) -> JSONResponse:
+    """Return the answer for an error of ours."""
+    status, body = describe(error)
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -101,9 +107,13 @@ def to_response(error: errors.WhetstoneError) -> JSONResponse:
     return JSONResponse(body, status, headers)
 
 
+SERVER_ERROR = envelope("something failed on our side; it is logged", "server_error", "internal")
+"""Tells nothing of our insides."""
+
+
 def server_error() -> JSONResponse:
-    """Return a 500 that tells nothing of our insides."""
-    return JSONResponse(envelope("something failed on our side; it is logged", "server_error", "internal"), 500)
+    """Return a bare 500."""
+    return JSONResponse(SERVER_ERROR, 500)
 
 
 def install(app: FastAPI) -> None:

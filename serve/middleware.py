@@ -128,8 +128,9 @@ class _Answer:
 
     def count(self) -> None:
         route = _route_of(self._scope)
-        version = self._scope["state"].get("version", "")
-        metrics.requests_total.labels(route, str(self._status), version).inc()
+        state = self._scope["state"]
+        version, status = state.get("version", ""), state.get("status", self._status)
+        metrics.requests_total.labels(route, str(status), version).inc()
         metrics.request_seconds.labels(route).observe(time.perf_counter() - self._started)
         if self._first_byte_s:
             metrics.first_byte_seconds.labels(route).observe(self._first_byte_s)

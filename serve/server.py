@@ -6,15 +6,47 @@ Exit status: 0 stopped on request, 1 the ledger or the port cannot be had, 2 a s
 import signal
 import socket
 import sys
+import time
+from types import FrameType
 
 import uvicorn
 
 from feedback.client import Ledger
 from feedback.errors import ConfigError, LedgerUnavailable
 from feedback.log import setup
+from serve.admission import Admission
 from serve.app import make_app
 from serve.settings import ServeSettings
 from serve.spool import Spool
+
+CLOSE_S = 5
+"""Seconds that connections get to close after the drain."""
+
+
+class Server(uvicorn.Server):
+    """Drains when told to stop: new completions get 503 while those in flight finish, then the listener closes.
+
+    Told a second time, it stops at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, admission: Admission, deadline_s: float) -> None:
+        super().__init__(config)
+        self._admission = admission
+        self._deadline_s = deadline_s
+        self._until = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; called in the main thread when a signal arrives."""
+        if self._admission.draining:
+            super().handle_exit(sig, frame)
+        self._until = time.monotonic() + self._deadline_s
+        self._admission.draining = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell ten times a second whether to stop now."""
+        if self._admission.draining and (self._admission.in_flight == 0 or time.monotonic() > self._until):
+            self.should_exit = True
+        return await super().on_tick(counter)
 
 
 def main() -> int:
@@ -31,17 +63,20 @@ def main() -> int:
         print(f"serve: {error}", file=sys.stderr)
         return 1
     setup("serve", settings.log_level)
-    server = uvicorn.Server(
+    app = make_app(settings, ledger, spool)
+    server = Server(
         uvicorn.Config(
-            make_app(settings, ledger, spool),
+            app,
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=int(settings.shutdown_deadline_s),
-        )
+            timeout_graceful_shutdown=CLOSE_S,
+        ),
+        app.state.admission,
+        settings.shutdown_deadline_s,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # uvicorn raises it again when done; being asked to stop is no failure
+        signal.signal(number, lambda *_: None)  # uvicorn raises a second one again when done; that is no failure
     server.run(sockets=[listener])
     return 0
 

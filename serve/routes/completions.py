@@ -1,35 +1,53 @@
 """``/v1/chat/completions`` and ``/v1/completions``: our door in front of the engine's own OpenAI application.
 
-Pure ASGI: authenticates, checks the body, picks a slot, hands the request on and the answer through as it comes, and
-gives the recorder what was said. Of n > 1 answers the first is recorded. Prompts of token ids are answered, not
-recorded: nobody could label them.
+Pure ASGI: authenticates, checks the body, waits for a turn, picks a slot, hands the request on and the answer through
+as it comes. Its last bytes leave when what was said is on disk.
 """
 
-import time
+import asyncio
+from dataclasses import dataclass
 
 import msgspec
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from feedback.errors import ServingError
+from feedback.errors import DeadlinePassed, Overloaded, ServingError, UnknownModel, WhetstoneError
 from feedback.ids import new_id
-from feedback.log import get
-from feedback.records import ApiKey, Interaction, utc_now
+from feedback.records import ApiKey
+from serve.admission import Wanted
 from serve.auth import authenticate_async
+from serve.cutoff import Cutoff
 from serve.dependencies import Dependencies
-from serve.engines.base import TRANSCRIPTS, Engine, Transcript
+from serve.engines.base import TRANSCRIPTS, Engine
 from serve.errors import InvalidRequest, to_response
+from serve.exchange import Exchange, drafts
 from serve.limits import Asked, Kind, check
+from serve.quotas import Left
 from serve.replies import EngineReply
+from serve.wishes import Wishes, read
 
 PATHS: dict[Kind, str] = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
 PREFIXES: dict[Kind, str] = {"chat": "chatcmpl-", "text": "cmpl-"}
 """What vLLM puts before the id that we give it; the whole is the interaction's id."""
 ROLES = ("client", "operator")
-BROKEN_OFF = "aborted"
-"""Finish reason of an answer that the caller did not wait for."""
+BYTES_PER_TOKEN = 3
+"""Cautious guess of how many bytes of text make a token, for pricing a request before it is tokenised."""
+CLIENT_CLOSED = 499
+"""Status in the metrics of a request whose caller did not wait for the end."""
+BACKGROUND = 1
+"""vLLM's priority of background work; everybody else has 0, which comes first."""
 
-log = get(__name__)
+
+@dataclass(kw_only=True)
+class Call:
+    """A request on its way: who asks for what, and what it used so far."""
+
+    key: ApiKey
+    asked: Asked
+    wishes: Wishes
+    deadline: float
+    """Moment on the event loop's clock."""
+    used_tokens: int = 0
 
 
 class Completions:
@@ -40,85 +58,108 @@ class Completions:
         self._kind: Kind = kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; errors before the engine speaks are raised for the application's handlers."""
+        """Answer one request; a refusal names the version that was live."""
         scope["state"]["route"] = PATHS[self._kind]
-        headers = Headers(scope=scope)
-        key = await authenticate_async(headers, ROLES, self._deps.keys)
-        consent = key.consent and _consents(headers)
-        asked = check(await _body(receive), self._kind, self._deps.settings)
-        base_id = new_id("x").removeprefix("x_")
-        slot = await self._deps.traffic.enter(asked.model, headers.get("x-conversation-id", key.id))
-        with slot.hold() as engine:
-            version = slot.version
-            draft = self._draft(f"{PREFIXES[self._kind]}{base_id}", key, asked, version)
-            scope["state"].update(request_id=draft.id, version=version)
-            body = msgspec.json.encode({**asked.forward, "model": version})
-            inner = _inner_scope(scope, PATHS[self._kind], base_id)
-            reply = EngineReply(send, version)
-            said = [Transcript() for _ in asked.prompts]
-            transcript = said[0]
-            recorded = consent and bool(asked.messages)
-            if recorded:
-                self._deps.recorder.begin(draft)
-            started = time.perf_counter()
-            try:
-                await _ask(engine, inner, _replay(body, receive), reply, said)
-            finally:
-                if recorded:
-                    self._record(draft, transcript, reply.status, time.perf_counter() - started)
-        if reply.failure is not None:
-            response = to_response(reply.failure if not engine.dead else ServingError("the engine died"))
-            response.headers["X-Policy-Version"] = version
+        try:
+            await self._door(scope, receive, send)
+        except WhetstoneError as error:
+            response = to_response(error)
+            response.headers["X-Policy-Version"] = self._deps.traffic.live_version or "none"
             await response(scope, receive, send)
 
-    def _draft(self, id: str, key: ApiKey, asked: Asked, version: str) -> Interaction:
-        return Interaction(
-            id=id,
-            created_at=utc_now(),
-            customer=key.owner,
-            key_id=key.id,
-            messages=asked.messages,
-            completion="",
-            finish_reason="",
-            policy_version=version,
-            sampling=asked.sampling,
+    async def _door(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request in once it is known to be sound and to have room."""
+        deps, started = self._deps, asyncio.get_running_loop().time()
+        headers = Headers(scope=scope)
+        key = await authenticate_async(headers, ROLES, deps.keys)
+        wishes = read(headers, deps.settings.deadline_s, deps.settings.max_deadline_s)
+        asked = check(await _body(receive), self._kind, deps.settings)
+        if key.consent and wishes.consent and not deps.recorder.accepts:
+            raise Overloaded("prompts cannot be logged now, and this service answers none that it should log")
+        call = Call(key=key, asked=asked, wishes=wishes, deadline=started + wishes.deadline_s)
+        tokens = price(asked)
+        wanted = Wanted(
+            owner=key.id,
+            places=asked.n * len(asked.prompts),
+            tokens=tokens,
+            deadline=call.deadline,
+            background=wishes.background,
         )
+        await deps.quotas.learn(key.id)
+        deps.quotas.take(key, tokens)
+        try:
+            async with deps.admission.enter(wanted):
+                await self._route(call, scope, receive, send)
+        finally:
+            deps.quotas.settle(key, tokens, call.used_tokens)
 
-    def _record(self, draft: Interaction, said: Transcript, status: int, latency_s: float) -> None:
-        mixed = said.versions - {draft.policy_version}
-        if mixed:
-            log.error(
-                "an answer came from other weights than its stamp", stamp=draft.policy_version, found=sorted(mixed)
-            )
-        if mixed or status != 200 or not (said.finish_reason or said.completion_tokens):
-            self._deps.recorder.forget(draft.id)
+    async def _route(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find the slot, and let its engine answer."""
+        name, traffic = call.asked.model, self._deps.traffic
+        hidden = name.startswith("battle-")
+        if hidden:
+            side = await asyncio.to_thread(self._deps.battles.side, name, call.key.owner)
+            if side is None:
+                raise UnknownModel("no such battle of yours, or it is over; begin another one")
+            slot = await traffic.enter(side, "")
+        else:
+            slot = await traffic.enter(name, call.wishes.conversation or call.key.id)
+        with slot.hold() as engine:
+            scope["state"]["version"] = slot.version
+            await self._answer(call, engine, slot.version, name if hidden else "", scope, receive, send)
+
+    async def _answer(
+        self, call: Call, engine: Engine, version: str, shown: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        asked, wishes, deps = call.asked, call.wishes, self._deps
+        base_id = new_id("x").removeprefix("x_")
+        answer_id = PREFIXES[self._kind] + base_id
+        scope["state"]["request_id"] = answer_id
+        exchange = Exchange(
+            deps.recorder, drafts(asked, call.key, answer_id, version), recorded=call.key.consent and wishes.consent
+        )
+        limits = _limit_headers(deps.quotas.left(call.key))
+        reply = EngineReply(send, version, exchange.record, shown=shown, headers=limits)
+        forward = {**asked.forward, "model": version, "priority": BACKGROUND if wishes.background else 0}
+        cutoff = Cutoff(msgspec.json.encode(forward), receive, call.deadline)
+        token = TRANSCRIPTS.set(exchange.transcripts)
+        try:
+            await engine.app(_inner_scope(scope, PATHS[self._kind], base_id), cutoff.receive, reply.send)
+        finally:
+            TRANSCRIPTS.reset(token)
+            exchange.write(usable=reply.status == 200)
+            call.used_tokens = exchange.tokens
+        failed = reply.failure if not engine.dead else ServingError("the engine died")
+        if reply.ended:
             return
-        self._deps.recorder.finish(
-            msgspec.structs.replace(
-                draft,
-                completion=said.text,
-                finish_reason=said.finish_reason or BROKEN_OFF,
-                prompt_tokens=said.prompt_tokens,
-                completion_tokens=said.completion_tokens,
-                latency_s=latency_s,
-            )
-        )
+        if cutoff.expired:
+            failed = DeadlinePassed(f"the answer was not complete within {wishes.deadline_s:g} s")
+        elif cutoff.left:
+            scope["state"]["status"] = CLIENT_CLOSED
+            return
+        if reply.status == 200:
+            await reply.end(failed or ServingError("the engine broke off"))
+        else:
+            response = to_response(failed or ServingError("the engine gave no answer"))
+            response.headers["X-Policy-Version"] = shown or version
+            await response(scope, receive, send)
 
 
-async def _ask(engine: Engine, scope: Scope, receive: Receive, reply: EngineReply, said: list[Transcript]) -> None:
-    token = TRANSCRIPTS.set(said)
-    try:
-        await engine.app(scope, receive, reply.send)
-    finally:
-        TRANSCRIPTS.reset(token)
+def price(asked: Asked) -> int:
+    """Return how many tokens a request may take, guessed before it is tokenised."""
+    prompts, answers = asked.prompt_bytes // BYTES_PER_TOKEN + 1, asked.max_tokens * len(asked.prompts)
+    return prompts + answers * asked.n
 
 
-def _consents(headers: Headers) -> bool:
-    """Return what the header says; it can only narrow what the key allows."""
-    said = headers.get("x-whetstone-consent", "yes").strip().lower()
-    if said not in ("yes", "no"):
-        raise InvalidRequest("X-Whetstone-Consent must be yes or no", param="X-Whetstone-Consent", code="invalid_value")
-    return said == "yes"
+def _limit_headers(left: Left) -> list[tuple[bytes, bytes]]:
+    """Return OpenAI's headers that tell a caller how much is left."""
+    named = {
+        b"x-ratelimit-limit-requests": left.requests_per_minute,
+        b"x-ratelimit-remaining-requests": left.requests_left,
+        b"x-ratelimit-limit-tokens": left.tokens_per_day,
+        b"x-ratelimit-remaining-tokens": left.tokens_left_today,
+    }
+    return [(name, str(value).encode()) for name, value in named.items() if value is not None]
 
 
 async def _body(receive: Receive) -> bytes:
@@ -132,25 +173,11 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a ``receive`` that gives the body once and then whatever the connection says, above all a disconnect."""
-    given = False
-
-    async def replayed() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed
-
-
 def _inner_scope(scope: Scope, path: str, base_id: str) -> Scope:
     """Return a scope that carries nothing of the caller's but its address."""
     return {
         "type": "http",
-        "asgi": scope["asgi"],
+        "asgi": {"version": "3.0", "spec_version": "2.3"},  # from 2.4 on a disconnect would not be listened for
         "http_version": scope["http_version"],
         "method": "POST",
         "scheme": scope["scheme"],

@@ -14,10 +14,12 @@ from feedback.errors import EngineError
 from feedback.ids import new_id
 from feedback.records import Comparison, Completion, Interaction, Message, Prompt, utc_now
 from serve import errors
+from serve.admission import Admission
 from serve.auth import KeyCache
 from serve.battles import Battles
 from serve.dependencies import Dependencies
-from serve.routes import battles, feedback, health, labeling, operations, queue, shares
+from serve.quotas import Quotas
+from serve.routes import account, battles, feedback, health, keys, labeling, operations, queue, sessions, shares
 from serve.settings import ServeSettings
 
 
@@ -72,10 +74,12 @@ class World:
             recorder=self.recorder,  # type: ignore[arg-type]
             keys=self.keys,
             battles=Battles(ledger, self.traffic.names, settings.battles_per_day),
+            admission=Admission(64, 64, 1 << 20),
+            quotas=Quotas(ledger, 0, 0),
         )
         self.app = FastAPI()
         errors.install(self.app)
-        for module in (feedback, battles, shares, queue, labeling, operations, health):
+        for module in (account, keys, sessions, feedback, battles, shares, queue, labeling, operations, health):
             self.app.include_router(module.make_router(self.deps))
         self.client = TestClient(self.app, raise_server_exceptions=False)
         self.secrets: dict[tuple[str, str], str] = {}

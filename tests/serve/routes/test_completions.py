@@ -16,12 +16,14 @@ from feedback import access, interactions
 from feedback.client import Ledger
 from feedback.records import Interaction
 from serve import errors
+from serve.admission import Admission
 from serve.auth import KeyCache
 from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.engines.slot import Slot
 from serve.middleware import Surround
+from serve.quotas import Quotas
 from serve.recorder import Recorder
 from serve.routes.completions import Completions
 from serve.settings import ServeSettings
@@ -70,6 +72,8 @@ class Door:
             recorder=self.recorder,
             keys=KeyCache(ledger, 60),
             battles=Battles(ledger, self.traffic.names, 50),
+            admission=Admission(64, 64, 1 << 20),
+            quotas=Quotas(ledger, 0, 0),
         )
         app = FastAPI()
         errors.install(app)
@@ -112,7 +116,7 @@ def door(ledger: Ledger, tmp_path: Path) -> Iterator[Door]:
 def test_the_engine_gets_the_exact_version_and_nothing_of_the_callers_headers(door: Door) -> None:
     answer = door.ask(**{"Origin": "http://evil", "X-Request-Id": "mine"})
     seen = answer.json()
-    assert seen["body"] == {"messages": BODY["messages"], "temperature": 0.0, "model": "policy-0001"}
+    assert seen["body"] == {"messages": BODY["messages"], "temperature": 0.0, "model": "policy-0001", "priority": 0}
     assert seen["headers"] == ["content-type", "x-request-id"]
     assert answer.headers["x-policy-version"] == "policy-0001"
     assert answer.headers["x-request-id"].startswith("chatcmpl-")
@@ -217,7 +221,8 @@ def test_a_caller_who_leaves_reaches_the_engine_and_is_recorded_as_broken_off(do
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
         "path": PATH, "raw_path": PATH.encode(), "query_string": b"", "root_path": "", "client": None, "server": None,
-        "headers": [(b"authorization", f"Bearer {door.key}".encode())],
+        "headers": [(b"authorization", f"Bearer {door.key}".encode()), (b"content-type", b"application/json"),
+            (b"host", b"here")],
     }  # fmt: skip
     asyncio.run(door.app(scope, receive, send))
     (record,) = door.logged()
