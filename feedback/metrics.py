@@ -53,8 +53,8 @@ swap_load_seconds = Histogram(
 )
 recorded_total = Counter(
     "whetstone_recorded",
-    "Interactions by fate: found (left by an earlier process), spooled (on disk), late (answered before that), relayed, "
-    "duplicate (the ledger had it), erased (its customer was), refused (the ledger cannot take it), dropped.",
+    "Interactions by fate: found (left by an earlier process), spooled (on disk), late (answered before that), "
+    "relayed, duplicate (the ledger had it), erased (its customer was), refused (the ledger cannot take it), dropped.",
     ["fate"],
     registry=REGISTRY,
 )

@@ -31,6 +31,7 @@ from serve.pages.router import make_router as pages_router
 from serve.quotas import Quotas
 from serve.recorder import Recorder
 from serve.registry import TIMEOUT_S, Registry
+from serve.relay import RELAY_TIMEOUT_S
 from serve.routes import account, battles, feedback, health, keys, labeling, models, operations, queue, sessions, shares
 from serve.routes.completions import PATHS, Completions
 from serve.settings import ServeSettings
