@@ -5,12 +5,13 @@ audit entry. Each move ends the canary, if one runs.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 import msgspec
 
 from feedback import keys, policies
-from feedback.client import Ledger, encode
+from feedback.client import Ledger, decode, encode
 from feedback.errors import Conflict, NotFound
 from feedback.records import AuditEntry, Decision, EvaluationReport, Policy, SwapEvent, utc_now
 
@@ -142,6 +143,18 @@ def audit(ledger: Ledger) -> Iterator[AuditEntry]:
     """Yield the audit, oldest first."""
     for _, entry in ledger.stream(keys.AUDIT, AuditEntry):
         yield entry
+
+
+def promoted_at(ledger: Ledger, most: int = 1000) -> dict[str, datetime]:
+    """Return when each version was last made live, from the latest ``most`` entries of the audit."""
+    with ledger.reach() as client:
+        latest = cast(list[tuple[str, dict[str, str]]], client.xrevrange(keys.AUDIT, count=most))
+    found: dict[str, datetime] = {}
+    for _, fields in latest:
+        entry = decode(fields["record"], AuditEntry)
+        if entry.subject == "live":
+            found.setdefault(entry.after, entry.at)
+    return found
 
 
 def record_swap(ledger: Ledger, event: SwapEvent) -> None:

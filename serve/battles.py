@@ -79,7 +79,9 @@ class Battles:
         battle = self._known.get(found[1]) or self._ask(found[1])
         if battle is None or battle.customer != owner or over(battle.id):
             return None
-        return battle.versions["ab".index(found[2])]
+        version = battle.versions["ab".index(found[2])]
+        # an error that names what is not loaded any more would name the version
+        return version if version in set(self._loaded()) else None
 
     def _ask(self, id: str) -> Battle | None:
         if over(id) or time.monotonic() < self._down_until_s:

@@ -227,3 +227,15 @@ def test_a_policy_whose_training_a_guard_ended_fails_the_gate_with_the_reason() 
     assert not decision.promote
     assert decision.reasons[0] == "FAIL training was stopped by a guard: kl 40 nats is over its budget"
     assert judge(make_report(), Thresholds()).promote
+
+
+def test_the_last_time_that_each_version_became_live_is_known(ledger: Ledger) -> None:
+    first, second = register(ledger, 2)
+    promotion.promote(ledger, first, "max")
+    promotion.promote(ledger, second, "max")
+    promotion.note(ledger, "max", "look", first)
+    moments = [entry.at for entry in promotion.audit(ledger)]
+    assert promotion.promoted_at(ledger) == {first: moments[0], second: moments[1]}
+    promotion.roll_back(ledger, "max")
+    assert promotion.promoted_at(ledger)[first] > moments[1]
+    assert promotion.promoted_at(ledger, most=1).keys() == {first}

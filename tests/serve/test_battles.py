@@ -81,3 +81,11 @@ def test_while_the_ledger_is_down_own_battles_go_on_and_others_are_unknown(ledge
     assert down.side(sides(battle)[0], "ada") == battle.versions[0]
     assert down.side("battle-" + "0" * 32 + "-a", "ada") is None
     assert ledger.redis.exists(keys.battle(battle.id))
+
+
+def test_a_side_whose_version_was_unloaded_is_unknown_and_so_not_named(ledger: Ledger) -> None:
+    loaded = [*LOADED]
+    found = make(ledger, loaded)
+    battle, _ = found.begin("ada")
+    loaded.remove(battle.versions[0])
+    assert [found.side(name, "ada") for name in sides(battle)] == [None, battle.versions[1]]
