@@ -16,6 +16,7 @@ from feedback.errors import ConfigError, LedgerUnavailable
 from feedback.log import setup
 from serve.admission import Admission
 from serve.app import make_app
+from serve.protocol import options
 from serve.settings import ServeSettings
 from serve.spool import Spool
 
@@ -69,7 +70,7 @@ def main() -> int:
             app,
             log_level="warning",
             access_log=False,
-            server_header=False,
+            **options(settings),
             timeout_graceful_shutdown=CLOSE_S,
         ),
         app.state.admission,
