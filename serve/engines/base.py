@@ -68,6 +68,16 @@ class Engine(Protocol):
         """A number that grows with everything that the engine gives; one that stands still under work hangs."""
         ...
 
+    @property
+    def controls(self) -> frozenset[str]:
+        """Spellings that the tokenizer reads as one token each and that have a meaning in a chat, roles above all."""
+        ...
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """Directory of the policy whose tokenizer is in use."""
+        ...
+
     async def load(self, path: Path, version: str, deadline_s: float) -> None:
         """Replace the weights by those under ``path`` and answer as ``version`` from now on.
 

@@ -10,7 +10,7 @@ import multiprocessing
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +130,20 @@ class VllmEngine:
     def progress(self) -> int:
         """See `Engine.progress`."""
         return self._llm.progress
+
+    @cached_property
+    def controls(self) -> frozenset[str]:
+        """See `Engine.controls`."""
+        tokenizer = self._llm.renderer.tokenizer
+        added = {str(token): token.special for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
+        template = str(getattr(tokenizer, "chat_template", None) or "")
+        used = {token for token, special in added.items() if special or token in template}
+        return frozenset(used | set(getattr(tokenizer, "all_special_tokens", ())))
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """See `Engine.tokenizer_path`."""
+        return Path(self._llm.renderer.tokenizer.name_or_path)
 
     async def load(self, path: Path, version: str, deadline_s: float) -> None:
         """See `Engine.load`."""

@@ -21,6 +21,7 @@ from serve.dependencies import Dependencies
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.errors import InvalidRequest, to_response
 from serve.exchange import Exchange, drafts
+from serve.inert import inert
 from serve.limits import Asked, Kind, check
 from serve.quotas import Left
 from serve.replies import EngineReply
@@ -106,6 +107,7 @@ class Completions:
             slot = await traffic.enter(name, call.wishes.conversation or call.key.id)
         with slot.hold() as engine:
             scope["state"]["version"] = slot.version
+            call.asked = inert(call.asked, engine.controls)
             await self._answer(call, engine, slot.version, name if hidden else "", scope, receive, send)
 
     async def _answer(

@@ -19,6 +19,8 @@ class FakeEngine:
         self.version = version
         self.dead = False
         self.progress = 0
+        self.controls = frozenset({"<eos>", "<|user|>"})
+        self.tokenizer_path = path
         self.fails = False
         self.says = [Token(id=7, logprob=-0.5), Token(id=8, logprob=-1.5)]
         self.loads: list[str] = []
