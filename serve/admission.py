@@ -3,8 +3,8 @@
 Decided at the door, before anything is tokenised. Bookkeeping on one event loop; knows no HTTP and no engine.
 
 A place is one sequence that an engine decodes. At most ``max_running`` places are taken at a time and ``max_waiting``
-more may wait. While nobody waits, anybody may take what is free; beyond that a key may hold only its fair share (the
-whole divided by the keys that hold something, plus one), so that a key which was quiet until now always finds room.
+more may wait. While nobody waits, anybody may take what is free; beyond that a key may hold only its fair share: the
+whole divided by the keys that hold something and one half, so that a key which was quiet until now always finds room.
 Waiting requests go in by: customers before background work, then the key with the fewest places, then age.
 """
 
@@ -110,8 +110,8 @@ class Admission:
         if wanted.background and total + places > max(1, self._max_running // 2):
             raise self._refused("background", Overloaded("too busy for background work", self._retry_s(places)))
         if total + places > self._max_running:
-            others = sum(1 for owner in self._held_of if owner != wanted.owner)
-            if self._held_of[wanted.owner] + places > max(1, most // (others + 2)):
+            owners = len(self._held_of.keys() | {wanted.owner})
+            if self._held_of[wanted.owner] + places > max(1, 2 * most // (2 * owners + 1)):
                 message = "too many requests of yours at a time; the rest of the room is kept for others"
                 raise self._refused("share", RateLimited(message, self._retry_s(places)))
             if total + places > most:
