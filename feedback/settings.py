@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Redis that carries Celery's messages; losing it loses no record."""
     artifact_root: Path = Path("var/artifacts")
     """Directory for snapshots, weights and archives, shared by all processes."""
+    interaction_days: int = Field(default=30, ge=1, le=3650)
+    """Days for which an interaction can be looked up by its id; curated and archived, it leaves the log after them."""
     ledger_timeout_s: float = Field(default=5.0, gt=0, le=60)
     """Seconds until a call to the ledger counts as failed."""
     key_pepper: SecretStr = SecretStr("")

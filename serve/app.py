@@ -26,6 +26,7 @@ from serve.dependencies import Dependencies
 from serve.engines.base import Engine
 from serve.engines.slot import Slot, StartEngine
 from serve.hotswap import HotSwap
+from serve.memory import Memory
 from serve.middleware import Surround
 from serve.pages.router import make_router as pages_router
 from serve.quotas import Quotas
@@ -48,13 +49,21 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     """Return the application; it opens nothing by itself beyond what its lifespan starts."""
     slots = [Slot(name, _engine_starter(settings)) for name in (SLOTS if settings.engine != "none" else ())]
     traffic = Traffic(slots)
-    recorder = Recorder(spool, Ledger(settings.ledger_url, RELAY_TIMEOUT_S))
+    memory = Memory(spool.directory, settings.without_ledger_s)
+    recorder = Recorder(
+        spool,
+        Ledger(settings.ledger_url, RELAY_TIMEOUT_S),
+        wait_s=settings.spool_wait_s,
+        when_full=settings.spool_when_full,
+        keep_s=settings.interaction_days * 86_400,
+        max_age_s=settings.spool_max_age_s,
+    )
     deps = Dependencies(
         settings=settings,
         ledger=ledger,
         traffic=traffic,
         recorder=recorder,
-        keys=KeyCache(ledger, settings.key_cache_s, session_idle_s=settings.session_idle_s),
+        keys=KeyCache(ledger, settings.key_cache_s, session_idle_s=settings.session_idle_s, memory=memory),
         battles=Battles(ledger, traffic.names, settings.battles_per_day),
         admission=_admission(settings),
         quotas=Quotas(Ledger(settings.ledger_url, TIMEOUT_S), settings.requests_per_minute, settings.tokens_per_day),

@@ -19,6 +19,7 @@ from feedback.client import Ledger
 from feedback.errors import Forbidden, InvalidKey, LedgerUnavailable
 from feedback.records import ApiKey, utc_now
 from serve.errors import InvalidRequest
+from serve.memory import Memory
 from serve.sessions import SAFE_METHODS, check_intended, from_cookie
 
 MAX_SECRET_CHARS = 200
@@ -54,8 +55,8 @@ class KeyCache:
     """Keys by secret (a key's own or a session's), each asked for again after ``ttl_s``.
 
     That bounds how long a revoked key still works. Only secrets that the ledger confirmed are kept, so strangers cannot
-    fill the cache. While the ledger is down, known keys and sessions keep working (until they expire) and unknown ones
-    cannot be judged.
+    fill the cache. While the ledger is down, known keys and sessions keep working (until they expire), keys that an
+    earlier process knew do for a while, and others cannot be judged.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class KeyCache:
         now: Callable[[], float] = time.monotonic,
         *,
         session_idle_s: float = 7200.0,
+        memory: Memory | None = None,
     ) -> None:
         self._ledger = ledger
         self._ttl_s = ttl_s
@@ -72,7 +74,11 @@ class KeyCache:
         self._session_idle_s = session_idle_s
         self._known: dict[str, Known] = {}
         self._used: dict[str, int] = {}
+        self._memory = memory
+        self._down = False
+        """The ledger did not answer when it was asked last."""
         self._down_until = 0.0
+        self._asking: set[str] = set()
         self._lock = Lock()
 
     def cached(self, secret: str) -> ApiKey | None:
@@ -97,19 +103,44 @@ class KeyCache:
         if fresh is not None:
             return fresh
         digest = access.hash_secret(secret)
-        known = self._known.get(digest)
+        known = self._known.get(digest) or self._recalled(digest)
         if known is None or self._now() >= self._down_until:
             try:
                 known = self._ask(secret)
+                self._down = False
                 self._remember(digest, known)
             except LedgerUnavailable:
-                self._down_until = self._now() + DOWN_S
+                self._down, self._down_until = True, self._now() + DOWN_S
                 if known is None:
                     raise
+                with self._lock:
+                    self._known.setdefault(digest, known)
             except InvalidKey:
                 self.forget(secret)
                 raise
         return self._counted(known.check())
+
+    def stale(self, secret: str) -> ApiKey | None:
+        """Return a key whose time is over, if it may open one more request while the ledger is asked: `refresh` does.
+
+        That is for as long again as the time to live, or for as long as the ledger is known to be down.
+        """
+        known = self._known.get(access.hash_secret(secret))
+        if known is None or (not self._down and self._now() - known.asked_s > 2 * self._ttl_s):
+            return None
+        return self._counted(known.check())
+
+    def refresh(self, secret: str) -> None:
+        """Ask the ledger for a key anew (blocking), unless somebody does, or it did not answer a moment ago."""
+        if secret in self._asking or (self._down and (self._asking or self._now() < self._down_until)):
+            return
+        self._asking.add(secret)
+        try:
+            self.find(secret)
+        except (InvalidKey, LedgerUnavailable):
+            return  # the next request finds out
+        finally:
+            self._asking.discard(secret)
 
     def ends_at(self, secret: str) -> datetime | None:
         """Return when a session that was just found ends, whatever happens."""
@@ -118,8 +149,11 @@ class KeyCache:
 
     def forget(self, secret: str) -> None:
         """Ask the ledger again before this secret opens anything."""
+        digest = access.hash_secret(secret)
         with self._lock:
-            self._known.pop(access.hash_secret(secret), None)
+            self._known.pop(digest, None)
+        if self._memory is not None:
+            self._memory.forget_key(digest)
 
     def flush_used(self) -> None:
         """Tell the ledger which keys were used since the last time (blocking); lost when it is down."""
@@ -132,7 +166,14 @@ class KeyCache:
             return Known(key, ends_at, self._now())
         return Known(access.find(self._ledger, secret), None, self._now())
 
+    def _recalled(self, digest: str) -> Known | None:
+        """Return what an earlier process knew of a secret; asked for at once, so it counts only without the ledger."""
+        key = self._memory.key(digest) if self._memory is not None else None
+        return Known(key, None, self._now() - self._ttl_s) if key is not None else None
+
     def _remember(self, digest: str, known: Known) -> None:
+        if self._memory is not None and known.ends_at is None:
+            self._memory.learn_key(digest, known.key)
         with self._lock:
             self._known.pop(digest, None)
             self._known[digest] = known
@@ -177,6 +218,8 @@ async def authenticate_async(headers: Headers, roles: tuple[str, ...], keys: Key
     """Do as `authenticate` without blocking the event loop; a cached key costs no thread."""
     secret, by_cookie = credentials(headers)
     key = keys.cached(secret)
+    if key is None and (key := keys.stale(secret)) is not None:
+        asyncio.get_running_loop().run_in_executor(None, keys.refresh, secret)
     if key is None:
         key = await asyncio.to_thread(keys.find, secret)
     return _admitted(key, headers, roles, secret if by_cookie and not safe else None)

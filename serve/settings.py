@@ -117,3 +117,11 @@ class ServeSettings(Settings):
     """Most bytes that wait for the ledger; beyond this new interactions are answered but not logged, and counted."""
     spool_segment_bytes: int = Field(default=4 << 20, ge=1 << 12)
     """Bytes after which the spool begins a new file."""
+    spool_max_age_s: float = Field(default=7 * 86_400.0, gt=0)
+    """Seconds after which an interaction that still waits for the ledger is dropped, and counted."""
+    spool_when_full: Literal["drop", "refuse"] = "drop"
+    """When interactions cannot be logged: ``drop`` answers and drops them, counted; ``refuse`` answers 503 instead."""
+    spool_wait_s: float = Field(default=0.25, ge=0, le=10)
+    """Longest that the end of an answer waits until its interaction is on disk; slower ones are counted as late."""
+    without_ledger_s: float = Field(default=86_400.0, ge=0)
+    """Seconds for which a restart while the ledger is down trusts what it said last of policy and keys; 0 for never."""
