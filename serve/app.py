@@ -71,7 +71,9 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        registry = Registry(settings.ledger_url, settings.replica, settings.artifact_root, lambda: traffic.slots)
+        registry = Registry(
+            settings.ledger_url, settings.replica, settings.artifact_root, lambda: traffic.slots, memory
+        )
         hotswap = HotSwap(settings, registry, traffic, slots)
         collector = SlotMetrics(slots)
         prometheus_client.REGISTRY.register(collector)

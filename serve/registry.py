@@ -18,6 +18,7 @@ from feedback.client import Ledger
 from feedback.errors import LedgerUnavailable
 from feedback.records import Policy, SwapEvent
 from serve.engines.slot import SlotState
+from serve.memory import Memory
 
 TIMEOUT_S = 1.0
 HEARTBEAT_S = 5.0
@@ -29,8 +30,18 @@ MAX_EVENTS = 1000
 class Registry:
     """Reads and writes for one replica."""
 
-    def __init__(self, url: str, replica: str, artifact_root: Path, slots: Callable[[], list[SlotState]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        replica: str,
+        artifact_root: Path,
+        slots: Callable[[], list[SlotState]],
+        memory: Memory | None = None,
+    ) -> None:
         self._ledger = Ledger(url, TIMEOUT_S)
+        self._memory = memory or Memory(Path(), 0)
+        self._heard = False
+        """The ledger answered since this process started."""
         self._replica = replica
         self._root = artifact_root
         self._slots = slots
@@ -55,8 +66,10 @@ class Registry:
             aliases = policies.aliases(self._ledger)
         except LedgerUnavailable:
             metrics.ledger_up.set(0)
-            return None
+            return None if self._heard else self._memory.aliases()
         metrics.ledger_up.set(1)
+        self._heard = True
+        self._memory.learn_aliases(aliases)
         return aliases
 
     def _send(self) -> None:
@@ -83,10 +96,20 @@ class Registry:
             NotFound: no such policy.
             LedgerUnavailable: the ledger is down.
         """
-        loop = asyncio.get_running_loop()
-        policy = await loop.run_in_executor(self._thread, policies.get, self._ledger, version)
+        policy = await asyncio.get_running_loop().run_in_executor(self._thread, self._policy, version)
         path = Path(policy.path)
         return policy, path if path.is_absolute() or path.is_dir() else self._root / path
+
+    def _policy(self, version: str) -> Policy:
+        try:
+            policy = policies.get(self._ledger, version)
+        except LedgerUnavailable:
+            remembered = self._memory.policy(version)
+            if remembered is None:
+                raise
+            return remembered
+        self._memory.learn_policy(policy)
+        return policy
 
     def close(self) -> None:
         """Stop; what is under way gets its short timeout."""

@@ -1,12 +1,14 @@
 """One serving process: from settings to an exit status, until SIGTERM or Ctrl-C.
 
-Exit status: 0 stopped on request, 1 the ledger or the port cannot be had, 2 a setting is wrong.
+Exit status: 0 stopped on request, 1 the ledger or the port cannot be had, 2 a setting is wrong. Without the ledger a
+process starts that was up within the last day (``without_ledger_s``): with the policy and the keys that it knew.
 """
 
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -16,6 +18,7 @@ from feedback.errors import ConfigError, LedgerUnavailable
 from feedback.log import setup
 from serve.admission import Admission
 from serve.app import make_app
+from serve.memory import Memory
 from serve.protocol import options
 from serve.settings import ServeSettings
 from serve.spool import Spool
@@ -56,7 +59,7 @@ def main() -> int:
         settings = ServeSettings.load()
         listener = _listen(settings.host, settings.port)
         spool = Spool(settings.spool_root / settings.replica, settings.spool_max_bytes, settings.spool_segment_bytes)
-        ledger = Ledger.connect(settings)
+        ledger = _reach(settings, spool.directory)
     except ConfigError as error:
         print(f"serve: {error}", file=sys.stderr)
         return 2
@@ -80,6 +83,22 @@ def main() -> int:
         signal.signal(number, lambda *_: None)  # uvicorn raises a second one again when done; that is no failure
     server.run(sockets=[listener])
     return 0
+
+
+def _reach(settings: ServeSettings, directory: Path) -> Ledger:
+    """Return the ledger; one that does not answer will do if an earlier process wrote down what it said last.
+
+    Raises:
+        LedgerUnavailable: it does not answer, and nothing is known of what it said.
+    """
+    ledger = Ledger(settings.ledger_url, settings.ledger_timeout_s)
+    try:
+        ledger.ping()
+    except LedgerUnavailable as error:
+        if Memory(directory, settings.without_ledger_s).aliases() is None:
+            raise
+        print(f"serve: starting with what the ledger said last: {error}", file=sys.stderr)
+    return ledger
 
 
 def _listen(host: str, port: int) -> socket.socket:
