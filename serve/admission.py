@@ -51,7 +51,10 @@ class Ticket:
 
     wanted: Wanted
     number: int
+    leave: Callable[[], None]
+    """Give the places back before the block of `Admission.enter` ends; safe to call twice."""
     turn: asyncio.Event = field(default_factory=asyncio.Event)
+    left: bool = False
 
 
 class Admission:
@@ -80,8 +83,8 @@ class Admission:
         return self._held_of.total()
 
     @asynccontextmanager
-    async def enter(self, wanted: Wanted) -> AsyncIterator[float]:
-        """Wait for a turn, yield the seconds waited, and leave when the block ends.
+    async def enter(self, wanted: Wanted) -> AsyncIterator[Ticket]:
+        """Wait for a turn, yield the ticket, and leave when the block ends or the ticket says so.
 
         Raises:
             RateLimited: at once; the key holds its fair share already.
@@ -96,11 +99,10 @@ class Admission:
                     await asyncio.wait_for(ticket.turn.wait(), wanted.deadline - started)
                 except TimeoutError as error:
                     raise DeadlinePassed("the deadline passed while the request waited for its turn") from error
-            waited_s = self._now() - started
-            metrics.admission_wait_seconds.observe(waited_s)
-            yield waited_s
+            metrics.admission_wait_seconds.observe(self._now() - started)
+            yield ticket
         finally:
-            self._leave(ticket)
+            ticket.leave()
 
     def _admit(self, wanted: Wanted) -> Ticket:
         places, total = self._places(wanted), self.in_flight
@@ -121,13 +123,16 @@ class Admission:
                 message = f"about {wait_s:.0f} s of waiting, which is beyond the deadline"
                 raise self._refused("deadline", Overloaded(message, wait_s))
         self._number += 1
-        ticket = Ticket(wanted, self._number)
+        ticket = Ticket(wanted, self._number, lambda: self._leave(ticket))
         self._held_of[wanted.owner] += places
         self._waiting.append(ticket)
         self._call()
         return ticket
 
     def _leave(self, ticket: Ticket) -> None:
+        if ticket.left:
+            return
+        ticket.left = True
         wanted, places = ticket.wanted, self._places(ticket.wanted)
         _take_off(self._held_of, wanted.owner, places)
         if ticket.turn.is_set():

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from feedback.errors import DeadlinePassed, Overloaded, ServingError, UnknownModel, WhetstoneError
 from feedback.ids import new_id
 from feedback.records import ApiKey
-from serve.admission import Wanted
+from serve.admission import Ticket, Wanted
 from serve.auth import authenticate_async
 from serve.cutoff import Cutoff
 from serve.dependencies import Dependencies
@@ -49,6 +49,7 @@ class Call:
     deadline: float
     """Moment on the event loop's clock."""
     used_tokens: int = 0
+    ticket: Ticket | None = None
 
 
 class Completions:
@@ -89,7 +90,7 @@ class Completions:
         await deps.quotas.learn(key.id)
         deps.quotas.take(key, tokens)
         try:
-            async with deps.admission.enter(wanted):
+            async with deps.admission.enter(wanted) as call.ticket:
                 await self._route(call, scope, receive, send)
         finally:
             deps.quotas.settle(key, tokens, call.used_tokens)
@@ -120,8 +121,14 @@ class Completions:
         exchange = Exchange(
             deps.recorder, drafts(asked, call.key, answer_id, version), recorded=call.key.consent and wishes.consent
         )
+
+        async def before_end() -> None:
+            if call.ticket is not None:
+                call.ticket.leave()  # the engine is done; a caller who asks again at once must find the place free
+            await exchange.record()
+
         limits = _limit_headers(deps.quotas.left(call.key))
-        reply = EngineReply(send, version, exchange.record, shown=shown, headers=limits)
+        reply = EngineReply(send, version, before_end, shown=shown, headers=limits)
         forward = {**asked.forward, "model": version, "priority": BACKGROUND if wishes.background else 0}
         cutoff = Cutoff(msgspec.json.encode(forward), receive, call.deadline)
         token = TRANSCRIPTS.set(exchange.transcripts)

@@ -223,6 +223,18 @@ def test_more_places_than_there_are_count_as_all_of_them() -> None:
     run(test())
 
 
+def test_places_can_be_given_back_before_the_last_bytes_leave() -> None:
+    async def test() -> None:
+        door = Admission(1, 0, 1000)
+        async with door.enter(wanted("ada")) as ticket:
+            ticket.leave()
+            await (await held(door, wanted("ada"))).aclose()
+            assert door.in_flight == 0
+        assert door.in_flight == 0
+
+    run(test())
+
+
 def test_draining_admits_nobody_and_lets_those_inside_finish() -> None:
     async def test() -> None:
         door = Admission(4, 4, 1000)
