@@ -52,6 +52,11 @@ class Exchange:
         return sum(said.prompt_tokens + said.sampled_tokens for said in self.transcripts)
 
     @property
+    def seconds(self) -> float:
+        """Seconds since the engine was asked."""
+        return time.perf_counter() - self._started
+
+    @property
     def empty(self) -> bool:
         """True if some prompt got no text."""
         return any(not said.text.strip() for said in self.transcripts)
@@ -88,7 +93,7 @@ class Exchange:
             finish_reason=said.finish_reason or BROKEN_OFF,
             prompt_tokens=said.prompt_tokens,
             completion_tokens=said.completion_tokens,
-            latency_s=time.perf_counter() - self._started,
+            latency_s=self.seconds,
         )
 
 

@@ -11,7 +11,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from feedback.errors import DeadlinePassed, Overloaded, ServingError, UnknownModel, WhetstoneError
+from feedback.errors import DeadlinePassed, EngineError, Overloaded, UnknownModel, WhetstoneError
 from feedback.ids import new_id
 from feedback.records import ApiKey
 from serve.admission import Ticket, Wanted
@@ -51,6 +51,11 @@ class Call:
     used_tokens: int = 0
     ticket: Ticket | None = None
 
+    @property
+    def recorded(self) -> bool:
+        """True if the prompts and answers may be kept."""
+        return self.key.consent and self.wishes.consent
+
 
 class Completions:
     """The ASGI endpoint of one of the two paths."""
@@ -65,9 +70,7 @@ class Completions:
         try:
             await self._door(scope, receive, send)
         except WhetstoneError as error:
-            response = to_response(error)
-            response.headers["X-Policy-Version"] = self._deps.traffic.live_version or "none"
-            await response(scope, receive, send)
+            await _refuse(error, self._deps.traffic.live_version, scope, receive, send)
 
     async def _door(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request in once it is known to be sound and to have room."""
@@ -76,9 +79,9 @@ class Completions:
         key = await authenticate_async(headers, ROLES, deps.keys)
         wishes = read(headers, deps.settings.deadline_s, deps.settings.max_deadline_s)
         asked = check(await _body(receive), self._kind, deps.settings)
-        if key.consent and wishes.consent and not deps.recorder.accepts:
-            raise Overloaded("prompts cannot be logged now, and this service answers none that it should log")
         call = Call(key=key, asked=asked, wishes=wishes, deadline=started + wishes.deadline_s)
+        if call.recorded and not deps.recorder.accepts:
+            raise Overloaded("prompts cannot be logged now, and this service answers none that it should log")
         tokens = price(asked)
         wanted = Wanted(
             owner=key.id,
@@ -109,18 +112,17 @@ class Completions:
         with slot.hold() as engine:
             scope["state"]["version"] = slot.version
             call.asked = inert(call.asked, engine.controls)
+            await self._deps.trials.check(call.asked.schemas, engine.tokenizer_path, call.asked.held_by)
             await self._answer(call, engine, slot.version, name if hidden else "", scope, receive, send)
 
     async def _answer(
         self, call: Call, engine: Engine, version: str, shown: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        asked, wishes, deps = call.asked, call.wishes, self._deps
+        """Let the engine answer, and tell what went wrong if something did."""
+        asked, deps = call.asked, self._deps
         base_id = new_id("x").removeprefix("x_")
-        answer_id = PREFIXES[self._kind] + base_id
-        scope["state"]["request_id"] = answer_id
-        exchange = Exchange(
-            deps.recorder, drafts(asked, call.key, answer_id, version), recorded=call.key.consent and wishes.consent
-        )
+        answer_id = scope["state"]["request_id"] = PREFIXES[self._kind] + base_id
+        exchange = Exchange(deps.recorder, drafts(asked, call.key, answer_id, version), recorded=call.recorded)
 
         async def before_end() -> None:
             if call.ticket is not None:
@@ -129,7 +131,7 @@ class Completions:
 
         limits = _limit_headers(deps.quotas.left(call.key))
         reply = EngineReply(send, version, before_end, shown=shown, headers=limits)
-        forward = {**asked.forward, "model": version, "priority": BACKGROUND if wishes.background else 0}
+        forward = {**asked.forward, "model": version, "priority": BACKGROUND if call.wishes.background else 0}
         cutoff = Cutoff(msgspec.json.encode(forward), receive, call.deadline)
         token = TRANSCRIPTS.set(exchange.transcripts)
         try:
@@ -138,20 +140,31 @@ class Completions:
             TRANSCRIPTS.reset(token)
             exchange.write(usable=reply.status == 200)
             call.used_tokens = exchange.tokens
-        failed = reply.failure if not engine.dead else ServingError("the engine died")
-        if reply.ended:
-            return
-        if cutoff.expired:
-            failed = DeadlinePassed(f"the answer was not complete within {wishes.deadline_s:g} s")
-        elif cutoff.left:
+        if cutoff.left and not reply.ended:
             scope["state"]["status"] = CLIENT_CLOSED
             return
-        if reply.status == 200:
-            await reply.end(failed or ServingError("the engine broke off"))
-        else:
-            response = to_response(failed or ServingError("the engine gave no answer"))
-            response.headers["X-Policy-Version"] = shown or version
-            await response(scope, receive, send)
+        error = None if reply.ended else _what_failed(call, reply, cutoff, engine)
+        if not isinstance(error, InvalidRequest):
+            deps.traffic.outcome(version, error is None, exchange.empty, exchange.seconds)
+        if error is not None and reply.status == 200:
+            await reply.end(error)
+        elif error is not None:
+            await _refuse(error, shown or version, scope, receive, send)
+
+
+def _what_failed(call: Call, reply: EngineReply, cutoff: Cutoff, engine: Engine) -> WhetstoneError:
+    """Return why an answer did not come to its end."""
+    if cutoff.expired:
+        return DeadlinePassed(f"the answer was not complete within {call.wishes.deadline_s:g} s")
+    if engine.dead or reply.failure is None:
+        return EngineError("the engine broke off")
+    return reply.failure
+
+
+async def _refuse(error: WhetstoneError, version: str, scope: Scope, receive: Receive, send: Send) -> None:
+    response = to_response(error)
+    response.headers["X-Policy-Version"] = version or "none"
+    await response(scope, receive, send)
 
 
 def price(asked: Asked) -> int:

@@ -1,5 +1,6 @@
 """An app of the ledger's routes over a real Redis, and records to work on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from serve.auth import KeyCache
 from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.quotas import Quotas
-from serve.routes import account, battles, feedback, health, keys, labeling, operations, queue, sessions, shares
+from serve.routes import account, battles, canary, feedback, health, keys, labeling, operations, queue, sessions, shares
 from serve.settings import ServeSettings
+from serve.watchdog import Watchdog
+from tests.serve.routes.door import Door
 
 
 @dataclass
@@ -38,6 +41,10 @@ class QuietTraffic:
     slots: list[SlotState] = field(default_factory=lambda: [SlotState("a", "policy-0001", "live", 3)])
     dead: bool = False
     probes: int = 0
+
+    @property
+    def answering(self) -> bool:
+        return True
 
     def names(self) -> list[str]:
         return ["live", *(slot.version for slot in self.slots)]
@@ -64,13 +71,16 @@ class World:
     def __init__(self, ledger: Ledger, root: Path) -> None:
         self.ledger = ledger
         self.traffic = QuietTraffic()
+        self.watchdog = Watchdog([], stall_s=30.0)
         self.recorder = HeldInteractions()
         self.keys = KeyCache(ledger, ttl_s=0)
         settings = ServeSettings.load(artifact_root=root, spool_root=root / "spool", engine="vllm", ready_cache_s=0)
+        (settings.spool_root / settings.replica).mkdir(parents=True)
         self.deps = Dependencies(
             settings=settings,
             ledger=ledger,
             traffic=self.traffic,  # type: ignore[arg-type]
+            watchdog=self.watchdog,
             recorder=self.recorder,  # type: ignore[arg-type]
             keys=self.keys,
             battles=Battles(ledger, self.traffic.names, settings.battles_per_day),
@@ -79,7 +89,7 @@ class World:
         )
         self.app = FastAPI()
         errors.install(self.app)
-        for module in (account, keys, sessions, feedback, battles, shares, queue, labeling, operations, health):
+        for module in (account, keys, sessions, feedback, battles, shares, queue, labeling, operations, canary, health):
             self.app.include_router(module.make_router(self.deps))
         self.client = TestClient(self.app, raise_server_exceptions=False)
         self.secrets: dict[tuple[str, str], str] = {}
@@ -126,3 +136,11 @@ def completions(texts: list[str]) -> list[Completion]:
 @pytest.fixture
 def world(ledger: Ledger, tmp_path: Path) -> World:
     return World(ledger, tmp_path)
+
+
+@pytest.fixture
+def door(ledger: Ledger, tmp_path: Path) -> Iterator[Door]:
+    """The completions endpoint over one live slot."""
+    found = Door(ledger, tmp_path)
+    yield found
+    found.recorder.close()
