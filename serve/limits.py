@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from feedback.records import Message
-from serve import prompts
+from serve import prompts, structured
 from serve.bounds import Check, boolean, integer, mapping, number, short, text, unsupported, wrong
 from serve.errors import InvalidRequest
 from serve.jsonbody import INT64, parse
@@ -40,7 +40,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     forward: dict[str, Any]
     """The checked body without ``model`` and what is not for an engine."""
     prompts: list[list[Message]]
-    """Each prompt as messages; a chat has one. Empty for a prompt of token ids."""
+    """Each prompt as messages; a chat has one. Empty for what nobody could label: token ids, chats with tools."""
+    schemas: list[bytes]
+    """JSON schemas that the answer is held to, to be tried out before an engine sees them."""
     stream: bool
     sampling: dict[str, Any]
     """The sampling fields that the caller set."""
@@ -50,6 +52,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Most tokens of one answer."""
     prompt_bytes: int
     """Bytes of UTF-8 of all prompts; a token id counts as four."""
+
+    @property
+    def held_by(self) -> str:
+        """The field that brought the schemas."""
+        return "tools" if "tools" in self.forward else "response_format"
 
     @property
     def messages(self) -> list[Message]:
@@ -75,13 +82,21 @@ def check(body: bytes, kind: Kind, settings: ServeSettings) -> Asked:
             raise wrong(name, "is required", "missing_required_parameter")
     most = passed.get("max_tokens") or passed.get("max_completion_tokens") or settings.max_tokens
     _check_together(passed, most)
+    structured.check_together(passed)
+    schemas = structured.schemas(passed)
     model = passed.pop("model")
     for name in NOT_FOR_ENGINES:
         passed.pop(name, None)
+    if passed.get("response_format") == {"type": "text"}:
+        del passed["response_format"]
+    if "tools" not in passed:
+        for name in WITHOUT_MEANING_ALONE:
+            passed.pop(name, None)
     return Asked(
         model=model,
         forward=passed,
         prompts=prompts.conversations(passed),
+        schemas=schemas,
         stream=passed.get("stream", False),
         sampling={name: value for name, value in passed.items() if name not in NOT_SAMPLING},
         n=passed.get("n", 1),
@@ -90,9 +105,14 @@ def check(body: bytes, kind: Kind, settings: ServeSettings) -> Asked:
     )
 
 
-NOT_FOR_ENGINES = ("user", "metadata", "store", "response_format", "tool_choice", "parallel_tool_calls")
+NOT_FOR_ENGINES = ("user", "metadata", "store")
 """Checked, because clients send them, and then dropped: what is not kept cannot do harm later."""
-NOT_SAMPLING = ("messages", "prompt", "stream", "stream_options", "return_token_ids", "logprobs", "top_logprobs")
+WITHOUT_MEANING_ALONE = ("tool_choice", "parallel_tool_calls")
+"""Dropped where no tools are offered."""
+NOT_SAMPLING = (
+    *("messages", "prompt", "stream", "stream_options", "return_token_ids", "logprobs", "top_logprobs"),
+    *("tools", "tool_choice", "parallel_tool_calls", "response_format"),
+)
 
 
 def _checks(kind: Kind, settings: ServeSettings) -> dict[str, Check]:
@@ -122,15 +142,16 @@ def _checks(kind: Kind, settings: ServeSettings) -> dict[str, Check]:
         return {**shared, "prompt": prompts.prompt, "logprobs": integer(0, MAX_LOGPROBS)}
     return {
         **shared,
-        "messages": prompts.messages,
+        "messages": prompts.messages(tools=settings.tools),
         "max_completion_tokens": tokens,
         "logprobs": boolean,
         "top_logprobs": integer(0, MAX_LOGPROBS),
         "metadata": _metadata,
         "store": _only(False),
-        "response_format": _only({"type": "text"}),
-        "tool_choice": _only("none"),
+        "response_format": structured.response_format if settings.structured_output else _only({"type": "text"}),
+        "tool_choice": structured.tool_choice if settings.tools else _only("none"),
         "parallel_tool_calls": boolean,
+        **({"tools": structured.tools} if settings.tools else {}),
     }
 
 

@@ -27,6 +27,19 @@ def test_settings_reach_the_command_line() -> None:
     assert "--enforce-eager" not in command_line(ServeSettings.load(enforce_eager=False), Path("x"), "policy-0001")
 
 
+def test_switches_choose_how_answers_are_held_to_a_form() -> None:
+    from serve.engines.arguments import command_line
+
+    plain = command_line(ServeSettings.load(), Path("x"), "policy-0001")
+    assert not {"--structured-outputs-config", "--enable-auto-tool-choice", "--tool-call-parser"} & set(plain)
+    held = command_line(ServeSettings.load(structured_output=True), Path("x"), "policy-0001")
+    assert '"xgrammar"' in dict(pairwise(held))["--structured-outputs-config"]
+    assert "--enable-auto-tool-choice" not in held
+    calling = command_line(ServeSettings.load(tools=True, tool_parser="qwen3_xml"), Path("x"), "policy-0001")
+    assert dict(pairwise(calling))["--tool-call-parser"] == "qwen3_xml"
+    assert {"--structured-outputs-config", "--enable-auto-tool-choice"} <= set(calling)
+
+
 def test_bound_cores_need_the_worker_process_that_binds_them() -> None:
     from serve.engines.arguments import command_line, environment
 
