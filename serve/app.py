@@ -38,6 +38,7 @@ from serve.routes.completions import PATHS, Completions
 from serve.settings import ServeSettings
 from serve.spool import Spool
 from serve.traffic import Traffic
+from serve.trials import Trials
 
 SLOTS = ("a", "b")
 USED_S = 60.0
@@ -62,6 +63,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         settings=settings,
         ledger=ledger,
         traffic=traffic,
+        trials=Trials(settings.structured_check_s),
         recorder=recorder,
         keys=KeyCache(ledger, settings.key_cache_s, session_idle_s=settings.session_idle_s, memory=memory),
         battles=Battles(ledger, traffic.names, settings.battles_per_day),
@@ -93,6 +95,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
             )
             await hotswap.stop()
             await deps.quotas.sync()
+            await deps.trials.close()
             await asyncio.to_thread(recorder.close)
             prometheus_client.REGISTRY.unregister(collector)
             log.info("stopped")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from serve.recorder import Recorder
     from serve.settings import ServeSettings
     from serve.traffic import Traffic
+    from serve.trials import Trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Dependencies:
         battles: tells which version stands behind a side of a blind battle.
         admission: who is answered now, who waits, who is refused; ``admission.draining`` once the process is to end.
         quotas: what a key may still use.
+        trials: tries schemas out before an engine sees them.
     """
 
     settings: ServeSettings
@@ -41,3 +43,4 @@ class Dependencies:
     battles: Battles
     admission: Admission
     quotas: Quotas
+    trials: Trials

@@ -51,8 +51,8 @@ class ServeSettings(Settings):
     """Allow ``response_format`` json_object and json_schema, each schema tried out in a process of its own first."""
     tools: bool = False
     """Allow ``tools`` in chats; the functions' parameters are schemas that are tried out likewise."""
-    tool_parser: str = Field(default="", pattern=r"^[a-z0-9_]*$")
-    """vLLM's parser of the policy's tool calls, such as ``hermes``; without it ``tool_choice: auto`` is refused."""
+    tool_parser: str = Field(default="hermes", pattern=r"^[a-z0-9_]+$")
+    """vLLM's name for the form in which the policy calls tools; ``required`` calls are held to it."""
     structured_check_s: float = Field(default=2.0, gt=0, le=30)
     """Seconds that trying out one schema may take; then the process that does it is killed and the schema refused."""
     allowed_hosts: str = ""

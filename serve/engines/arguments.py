@@ -21,6 +21,9 @@ from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed
 from vllm.platforms import current_platform
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+STRUCTURED = {"backend": "xgrammar", "disable_any_whitespace": True}
+"""The backend that schemas are tried out on, never another one that it falls back to; answers without idle spaces."""
+
 
 def arguments(settings: ServeSettings, path: Path, version: str) -> Namespace:
     """Return vLLM's parsed arguments for a policy; sets the environment of the processes that it will start."""
@@ -44,6 +47,10 @@ def command_line(settings: ServeSettings, path: Path, version: str) -> list[str]
         words += ["--max-model-len", str(settings.max_model_len)]
     if settings.kv_cache_gib is not None:
         words += ["--kv-cache-memory-bytes", str(int(settings.kv_cache_gib * 2**30))]
+    if settings.structured_output or settings.tools:
+        words += ["--structured-outputs-config", json.dumps(STRUCTURED)]
+    if settings.tools:
+        words += ["--enable-auto-tool-choice", "--tool-call-parser", settings.tool_parser]
     if settings.enforce_eager:
         words.append("--enforce-eager")
     if current_platform.is_cpu():

@@ -22,6 +22,7 @@ from serve.dependencies import Dependencies
 from serve.quotas import Quotas
 from serve.routes import account, battles, canary, feedback, health, keys, labeling, operations, queue, sessions, shares
 from serve.settings import ServeSettings
+from serve.trials import Trials
 from serve.watchdog import Watchdog
 from tests.serve.routes.door import Door
 
@@ -86,6 +87,7 @@ class World:
             battles=Battles(ledger, self.traffic.names, settings.battles_per_day),
             admission=Admission(64, 64, 1 << 20),
             quotas=Quotas(ledger, 0, 0),
+            trials=Trials(1.0),
         )
         self.app = FastAPI()
         errors.install(self.app)

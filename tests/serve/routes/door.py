@@ -28,6 +28,7 @@ from serve.routes.completions import Completions
 from serve.settings import ServeSettings
 from serve.spool import Spool
 from serve.traffic import Traffic
+from serve.trials import Trials
 from serve.watchdog import Watchdog
 from tests.serve.fakes import FakeEngine
 
@@ -74,6 +75,7 @@ class Door:
             battles=Battles(ledger, self.traffic.names, 50),
             admission=Admission(64, 64, 1 << 20),
             quotas=Quotas(ledger, 0, 0),
+            trials=Trials(1.0),
         )
         app = FastAPI()
         errors.install(app)
