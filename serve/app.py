@@ -26,6 +26,7 @@ from serve.dependencies import Dependencies
 from serve.engines.base import Engine
 from serve.engines.slot import Slot, StartEngine
 from serve.hotswap import HotSwap
+from serve.idempotency import Answers
 from serve.memory import Memory
 from serve.middleware import Surround
 from serve.pages.router import make_router as pages_router
@@ -64,6 +65,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         ledger=ledger,
         traffic=traffic,
         trials=Trials(settings.structured_check_s),
+        answers=Answers(),
         recorder=recorder,
         keys=KeyCache(ledger, settings.key_cache_s, session_idle_s=settings.session_idle_s, memory=memory),
         battles=Battles(ledger, traffic.names, settings.battles_per_day),

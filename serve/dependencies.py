@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from serve.admission import Admission
     from serve.auth import KeyCache
     from serve.battles import Battles
+    from serve.idempotency import Answers
     from serve.quotas import Quotas
     from serve.recorder import Recorder
     from serve.settings import ServeSettings
@@ -33,6 +34,7 @@ class Dependencies:
         admission: who is answered now, who waits, who is refused; ``admission.draining`` once the process is to end.
         quotas: what a key may still use.
         trials: tries schemas out before an engine sees them.
+        answers: what was answered under which Idempotency-Key.
     """
 
     settings: ServeSettings
@@ -44,3 +46,4 @@ class Dependencies:
     admission: Admission
     quotas: Quotas
     trials: Trials
+    answers: Answers

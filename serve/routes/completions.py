@@ -21,6 +21,7 @@ from serve.dependencies import Dependencies
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.errors import InvalidRequest, to_response
 from serve.exchange import Exchange, drafts
+from serve.idempotency import name_of
 from serve.inert import inert
 from serve.limits import Asked, Kind, check
 from serve.quotas import Left
@@ -78,8 +79,16 @@ class Completions:
         headers = Headers(scope=scope)
         key = await authenticate_async(headers, ROLES, deps.keys)
         wishes = read(headers, deps.settings.deadline_s, deps.settings.max_deadline_s)
-        asked = check(await _body(receive), self._kind, deps.settings)
+        body = await _body(receive)
+        asked = check(body, self._kind, deps.settings)
         call = Call(key=key, asked=asked, wishes=wishes, deadline=started + wishes.deadline_s)
+        async with deps.answers.once(key.owner, name_of(headers, stream=asked.stream), body, scope, send) as fresh:
+            if fresh is not None:
+                await self._enter(call, scope, receive, fresh)
+
+    async def _enter(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait for a turn."""
+        deps, key, asked = self._deps, call.key, call.asked
         if call.recorded and not deps.recorder.accepts:
             raise Overloaded("prompts cannot be logged now, and this service answers none that it should log")
         tokens = price(asked)
@@ -88,7 +97,7 @@ class Completions:
             places=asked.n * len(asked.prompts),
             tokens=tokens,
             deadline=call.deadline,
-            background=wishes.background,
+            background=call.wishes.background,
         )
         await deps.quotas.learn(key.id)
         deps.quotas.take(key, tokens)

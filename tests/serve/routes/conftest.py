@@ -19,6 +19,7 @@ from serve.admission import Admission
 from serve.auth import KeyCache
 from serve.battles import Battles
 from serve.dependencies import Dependencies
+from serve.idempotency import Answers
 from serve.quotas import Quotas
 from serve.routes import account, battles, canary, feedback, health, keys, labeling, operations, queue, sessions, shares
 from serve.settings import ServeSettings
@@ -88,6 +89,7 @@ class World:
             admission=Admission(64, 64, 1 << 20),
             quotas=Quotas(ledger, 0, 0),
             trials=Trials(1.0),
+            answers=Answers(),
         )
         self.app = FastAPI()
         errors.install(self.app)

@@ -21,7 +21,9 @@ from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.engines.slot import Slot
+from serve.idempotency import Answers
 from serve.middleware import Surround
+from serve.idempotency import Answers
 from serve.quotas import Quotas
 from serve.recorder import Recorder
 from serve.routes.completions import Completions
@@ -76,6 +78,7 @@ class Door:
             admission=Admission(64, 64, 1 << 20),
             quotas=Quotas(ledger, 0, 0),
             trials=Trials(1.0),
+            answers=Answers(),
         )
         app = FastAPI()
         errors.install(app)
