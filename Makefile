@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs setup setup-test base clean
+.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-overload
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -50,6 +50,19 @@ base: setup ## train the sandbox's base model anew and put it into sandbox/base 
 	@$(BIN)/python -m trainer pretrain --preset sandbox --init var/base/first --lr 3e-3 --threads 1 \
 	  --text var/base/corpus.jsonl --output var/base/model
 	@cp var/base/model/{config,generation_config,tokenizer,tokenizer_config}.json var/base/model/model.safetensors sandbox/base/
+
+bench-serve: setup-test ## what the front costs against bare vLLM and a LiteLLM proxy
+	@benchmarks/peers/setup.sh
+	@$(BIN)/python -m benchmarks.bench_serve
+
+bench-swap: setup-test ## what callers notice of hot swaps
+	@$(BIN)/python -m benchmarks.bench_swap
+
+bench-spool: setup-test ## whether logged prompts survive a dead Redis and a killed API
+	@$(BIN)/python -m benchmarks.bench_spool
+
+bench-overload: setup-test ## what happens when three times as much is asked as can be done
+	@$(BIN)/python -m benchmarks.bench_overload
 
 clean: ## remove what was built and run, except the environment
 	rm -rf var .mypy_cache .ruff_cache .pytest_cache
