@@ -3,7 +3,9 @@
 Appends and reads; who may be logged is decided where the request is answered, what becomes of it by curation.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from typing import Any, Literal, cast
 
 from feedback import keys
@@ -11,6 +13,8 @@ from feedback.client import Ledger, decode, encode
 from feedback.errors import InvalidRecord, LedgerUnavailable, NotFound
 from feedback.records import Interaction, Rating
 
+TRIMMED = 5000
+"""Most entries that one call of `trim` drops."""
 Fate = Literal["relayed", "duplicate", "erased"]
 FATES: dict[int, Fate] = {1: "relayed", 0: "duplicate", -1: "erased"}
 
@@ -87,8 +91,11 @@ def read_new(ledger: Ledger, consumer: str, most: int = 200) -> Iterator[tuple[s
         with ledger.reach() as client:
             reply = client.xreadgroup(keys.CURATORS, consumer, {keys.INTERACTIONS: start}, count=most)
         for _, entries in reply or []:
-            for entry_id, fields in cast(list[tuple[str, dict[str, str]]], entries):
-                yield entry_id, decode(fields["record"], Interaction)
+            for entry_id, fields in cast(list[tuple[str, dict[str, str] | None]], entries):
+                if fields:
+                    yield entry_id, decode(fields["record"], Interaction)
+                else:  # erased after it was read
+                    done(ledger, [entry_id])
 
 
 def reclaim(ledger: Ledger, consumer: str, idle_s: float) -> int:
@@ -113,20 +120,25 @@ def read(ledger: Ledger, after: str = "-") -> Iterator[tuple[str, Interaction]]:
     yield from ledger.stream(keys.INTERACTIONS, Interaction, after)
 
 
-def trim(ledger: Ledger, before: str, most: int) -> int:
-    """Shorten the stream to about ``most`` entries, but drop only entries up to ``before`` that are curated.
+def trim(ledger: Ledger, before: str, most: int, keep_s: float = inf, now: Callable[[], float] = time.time) -> int:
+    """Shorten the stream to about ``most`` entries, none older than ``keep_s``.
+
+    Drops only entries up to ``before`` that are curated, and at most `TRIMMED` at a time.
 
     Returns:
         How many entries were dropped.
     """
     with ledger.reach() as client:
-        excess = min(int(client.xlen(keys.INTERACTIONS)) - most, 5000)
-        if excess <= 0:
+        excess = int(client.xlen(keys.INTERACTIONS)) - most
+        oldest = cast(list[tuple[str, object]], client.xrange(keys.INTERACTIONS, count=1))
+        too_old_ms = (now() - keep_s) * 1000
+        if not oldest or (excess <= 0 and _order(oldest[0][0])[0] >= too_old_ms):
             return 0
         _ensure_group(ledger)
         group = next(each for each in client.xinfo_groups(keys.INTERACTIONS) if each["name"] == keys.CURATORS)
-        oldest = cast(list[tuple[str, object]], client.xrange(keys.INTERACTIONS, count=excess))
-        last = min([oldest[-1][0], before, str(group["last-delivered-id"])], key=_order)
+        oldest = cast(list[tuple[str, object]], client.xrange(keys.INTERACTIONS, count=TRIMMED))
+        doomed = [id for place, (id, _) in enumerate(oldest) if place < excess or _order(id)[0] < too_old_ms]
+        last = min([doomed[-1], before, str(group["last-delivered-id"])], key=_order)
         milliseconds, sequence = _order(last)
         first_kept = f"{milliseconds}-{sequence + 1}"
         unfinished = client.xpending(keys.INTERACTIONS, keys.CURATORS)["min"]

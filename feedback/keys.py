@@ -12,7 +12,10 @@ ws:session:<hash>          string  Session, by SHA-256 of its secret           T
 ws:interactions            stream  ``record`` = Interaction, ``id``            trimmed by archive; serve -> workers.curate
 ws:interaction:<id>        string  Interaction                                 TTL interaction_days; serve -> serve
 ws:interactions:of:<name>  zset    ids of a customer's interactions, by time   as old as the records; log script -> erasure
-ws:erased                  hash    customer -> unix time of the erasure        one per erased customer; erasure -> scripts
+ws:erased                  hash    customer -> Unix time of the erasure        one per erased customer; erasure -> scripts
+ws:erased:comparisons      set     ids of erased comparisons                   one per comparison; erasure -> snapshots
+ws:erasures                hash    erasure id -> Erasure                       one per request; cli, serve, workers
+ws:erasures:lock           string  who makes a pass                            TTL 300 s; cli, workers
 ws:ratings                 stream  ``record`` = Rating                         append-only; serve
 ws:rating:<id>             string  Rating; marks it as taken                   TTL 30 days; serve
 ws:usage:<day>             hash    key id -> tokens used that day              TTL 40 days; serve -> serve
@@ -64,6 +67,9 @@ API_KEYS_USED = "ws:keys:used"
 INTERACTIONS = "ws:interactions"
 RATINGS = "ws:ratings"
 ERASED = "ws:erased"
+ERASED_COMPARISONS = "ws:erased:comparisons"
+ERASURES = "ws:erasures"
+ERASURE_LOCK = "ws:erasures:lock"
 PROMPTS = "ws:prompts"
 PROMPT_TEXTS = "ws:prompts:texts"
 PROMPT_CUSTOMERS = "ws:prompts:customers"

@@ -1,5 +1,6 @@
 """From a policy back to the labels that made it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ def trace(ledger: Ledger, name: str) -> list[dict[str, Any]]:
         chain.append(entry)
         policy = policies.get(ledger, policy.parent) if policy.parent else None
     return chain
+
+
+def descendants(ledger: Ledger, snapshot_ids: Iterable[str]) -> list[str]:
+    """Return the versions that these snapshots went into, directly, by a reward model, or by an ancestor."""
+    wanted = set(snapshot_ids)
+    models = {model.id for model in policies.list_reward_models(ledger) if model.snapshot_id in wanted}
+    found: list[str] = []
+    for policy in policies.list_policies(ledger):  # oldest first, so ancestors come before their descendants
+        made_of = {policy.parent, policy.reference} & set(found)
+        if policy.snapshot_id in wanted or policy.reward_model_id in models or made_of:
+            found.append(policy.version)
+    return found
 
 
 def verify(ledger: Ledger, name: str, root: Path) -> list[str]:

@@ -288,6 +288,26 @@ class Round(Record, frozen=True, kw_only=True):
     """Stage -> seconds it took."""
 
 
+class Erasure(Record, frozen=True, kw_only=True):
+    """A customer's words on their way out, and the receipt for it."""
+
+    id: str
+    created_at: datetime
+    """What the customer sent until then is erased."""
+    customer: str
+    actor: str
+    state: Literal["running", "done"] = "running"
+    """Done once a pass over all places found nothing, after everything that was under way at the first had ended."""
+    passes: Count = 0
+    counts: dict[str, int] = {}
+    """Kind -> how many were removed."""
+    snapshots: list[str] = []
+    """Snapshots with rows of the customer; they are immutable."""
+    policies: list[str] = []
+    """Policies that these snapshots, or policies trained on them, went into."""
+    finished_at: datetime | None = None
+
+
 class AuditEntry(Record, frozen=True, kw_only=True):
     """Who moved what, when and why."""
 

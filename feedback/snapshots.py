@@ -11,11 +11,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feedback import artifacts, comparisons, demonstrations, keys, labels, prompts
+from feedback import artifacts, comparisons, demonstrations, keys, labels, prompts, tombstones
 from feedback.client import Ledger, encode
 from feedback.errors import NotFound
 from feedback.ids import new_id
 from feedback.records import Comparison, Demonstration, Label, Message, Prompt, Snapshot, utc_now
+from feedback.tombstones import Tombstones
 from feedback.votes import GROUP
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -74,11 +75,14 @@ def build(ledger: Ledger, root: Path, most_per_labeler: int = 1_000_000, most_vo
             strict=True,
         )
     )
-    kept, left_out = sort_out(taken, found, most_per_labeler)
+    erased = tombstones.read(ledger)
+    kept, left_out = sort_out(taken, found, most_per_labeler, erased)
     kept, too_many = limit_votes(kept, most_votes)
     left_out |= too_many
-    shown = [demonstration for _, demonstration in demonstrations.read(ledger)]
-    pool = prompts.all_prompts(ledger)
+    shown = [
+        each for _, each in demonstrations.read(ledger) if not erased.cover_derived(each.customer, each.created_at)
+    ]
+    pool = [each for each in prompts.all_prompts(ledger) if not erased.cover_derived(each.customer, each.created_at)]
     id = new_id("snp")
     path = Path("snapshots") / id
     with artifacts.new_directory(root / path) as draft:
@@ -102,7 +106,7 @@ def build(ledger: Ledger, root: Path, most_per_labeler: int = 1_000_000, most_vo
 
 
 def sort_out(
-    taken: list[Label], found: dict[str, Comparison | None], most_per_labeler: int
+    taken: list[Label], found: dict[str, Comparison | None], most_per_labeler: int, erased: Tombstones
 ) -> tuple[list[tuple[Label, Comparison]], dict[str, str]]:
     """Split labels into usable (label, comparison) pairs and {label id: reason} for the rest."""
     kept: list[tuple[Label, Comparison]] = []
@@ -110,7 +114,11 @@ def sort_out(
     per_labeler: Counter[str] = Counter()
     for label in taken:
         comparison = found.get(label.comparison_id)
-        if comparison is None:
+        if label.comparison_id in erased.comparisons or (
+            comparison is not None and erased.cover_derived(comparison.customer, comparison.created_at)
+        ):
+            left_out[label.id] = "erased"
+        elif comparison is None:
             left_out[label.id] = "comparison is gone"
         elif per_labeler[label.labeler] >= most_per_labeler:
             left_out[label.id] = "labeler cap"

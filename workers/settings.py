@@ -66,6 +66,8 @@ class WorkerSettings(Settings):
     """Seconds after which interactions that a curator took and did not finish go to another."""
     interactions_kept: int = Field(default=100_000, ge=1000)
     """Archived and curated interactions that stay in the ledger's log."""
+    retention_days: int = Field(default=365, ge=1, le=36_500)
+    """Days after which archived interactions are deleted; what was curated or labelled of them stays until erased."""
 
     worker_concurrency: int = Field(default=2, ge=1, le=256)
     """Processes in one worker's pool."""

@@ -1,6 +1,7 @@
 """The log: stored once, read once by curators, trimmed only behind them."""
 
 import threading
+import time
 
 import pytest
 
@@ -112,6 +113,29 @@ def test_a_short_log_is_not_trimmed(ledger: Ledger) -> None:
     interactions.append(ledger, make_interaction())
     entries = [entry for entry, _ in interactions.read(ledger)]
     assert interactions.trim(ledger, entries[-1], most=100) == 0
+
+
+def test_what_is_old_is_trimmed_from_a_short_log_once_it_is_archived_and_curated(ledger: Ledger) -> None:
+    for number in range(3):
+        interactions.append(ledger, make_interaction(str(number)))
+    entries = [entry for entry, _ in interactions.read(ledger)]
+    later = time.time() + 100
+    assert interactions.trim(ledger, entries[-1], most=100, keep_s=50, now=lambda: later) == 0, "not curated"
+    interactions.done(ledger, [entry for entry, _ in interactions.read_new(ledger, "one")])
+    assert interactions.trim(ledger, entries[-1], most=100, keep_s=500, now=lambda: later) == 0, "not old"
+    assert interactions.trim(ledger, entries[1], most=100, keep_s=50, now=lambda: later) == 2
+    assert [entry for entry, _ in interactions.read(ledger)] == entries[2:]
+
+
+def test_an_entry_that_was_deleted_under_a_curators_hands_is_passed_over(ledger: Ledger) -> None:
+    made = [make_interaction(str(number)) for number in range(3)]
+    for each in made:
+        interactions.append(ledger, each)
+    read = list(interactions.read_new(ledger, "one"))
+    ledger.redis.xdel(keys.INTERACTIONS, read[1][0])
+    assert [each for _, each in interactions.read_new(ledger, "one")] == [made[0], made[2]]
+    interactions.done(ledger, [read[0][0], read[2][0]])
+    assert interactions.uncurated(ledger) == 0
 
 
 def test_a_rating_is_taken_once(ledger: Ledger) -> None:

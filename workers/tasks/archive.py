@@ -1,26 +1,22 @@
-"""Archive: copy labels, demonstrations and interactions into append-only segment files.
+"""Archive: copy labels, demonstrations and interactions into append-only segments, and keep them no longer than due.
 
-The names of the segments are the cursor: ``<first entry>_<last entry>.jsonl.gz``. A crash leaves either a whole segment
-or a draft that is ignored, so nothing is archived twice and nothing is skipped.
+The same task deletes what is past its retention and works off erasures, because both reach the archive.
 """
 
 import fcntl
-import gzip
 import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
-from feedback import demonstrations, interactions, labels
-from feedback.artifacts import sync
-from feedback.client import Ledger, encode
-from feedback.records import Interaction, Record
+from feedback import archives, demonstrations, erasure, interactions, labels, tombstones
+from feedback.client import Ledger
+from feedback.records import Demonstration, Interaction, Record
+from feedback.tombstones import Tombstones
 from workers.settings import WorkerSettings
 
-ENDING = ".jsonl.gz"
-SEGMENT_ROWS = 10_000
-"""Most records in one segment."""
+DAY_S = 86_400
 SOURCES: dict[str, Callable[[Ledger, str], Iterator[tuple[str, Record]]]] = {
     "labels": labels.read,
     "demonstrations": demonstrations.read,
@@ -28,46 +24,36 @@ SOURCES: dict[str, Callable[[Ledger, str], Iterator[tuple[str, Record]]]] = {
 }
 
 
-def archive(ledger: Ledger, settings: WorkerSettings) -> dict[str, int]:
+def archive(ledger: Ledger, settings: WorkerSettings, now: Callable[[], float] = time.time) -> dict[str, int]:
     """Write what is new into segments under ``<artifact root>/archive``; return stream -> records written.
 
-    Interactions without consent are passed over. Interactions that are archived and curated are trimmed from the
-    ledger down to ``interactions_kept``.
+    Interactions without consent are passed over. Interactions that are archived and curated leave the ledger's log
+    when there are more than ``interactions_kept`` or they are older than ``interaction_days``; archived ones are
+    deleted after ``retention_days``. Then every erasure that is due gets a pass.
     """
     written: dict[str, int] = {}
     with _alone(settings.artifact_root / "archive") as root:
         if root is None:
             return written
+        erased = tombstones.read(ledger)
         for name, read in SOURCES.items():
             (root / name).mkdir(exist_ok=True)
-            written[name] = append(root / name, read(ledger, cursor(root / name)))
-        archived = cursor(root / "interactions")
+            entries = read(ledger, archives.cursor(root / name))
+            written[name] = archives.append(root / name, entries, lambda record: wanted(record, erased))
+        archived = archives.cursor(root / "interactions")
         if archived != "-":
-            interactions.trim(ledger, archived, settings.interactions_kept)
+            interactions.trim(ledger, archived, settings.interactions_kept, settings.interaction_days * DAY_S, now)
+        archives.expire(root / "interactions", now() - settings.retention_days * DAY_S)
+        erasure.work_on_all(ledger, settings.artifact_root, now)
     return written
 
 
-def cursor(directory: Path) -> str:
-    """Return the last stream entry that a directory's segments hold, ``-`` if they hold none."""
-    ends = [path.name.removesuffix(ENDING).split("_")[1] for path in directory.glob(f"[0-9]*{ENDING}")]
-    return max(ends, key=lambda end: tuple(map(int, end.split("-"))), default="-")
-
-
-def append(directory: Path, entries: Iterable[tuple[str, Record]]) -> int:
-    """Write the entries as new segments; return how many records are in them."""
-    remaining = iter(entries)
-    count = 0
-    while rows := list(islice(remaining, SEGMENT_ROWS)):
-        kept = [record for _, record in rows if not isinstance(record, Interaction) or record.consent]
-        target = directory / f"{rows[0][0]}_{rows[-1][0]}{ENDING}"
-        draft = directory / f".{target.name}.draft"
-        with gzip.open(draft, "wt", encoding="utf-8") as file:
-            file.writelines(f"{encode(record)}\n" for record in kept)
-        sync(draft)
-        draft.rename(target)
-        sync(directory)
-        count += len(kept)
-    return count
+def wanted(record: Record, erased: Tombstones) -> bool:
+    """Tell whether a record may be archived."""
+    if isinstance(record, Interaction):
+        mark = erased.by_customer.get(record.customer)
+        return record.consent and not (mark is not None and mark.covers(record.customer, record.created_at))
+    return not (isinstance(record, Demonstration) and erased.cover_derived(record.customer, record.created_at))
 
 
 @contextmanager

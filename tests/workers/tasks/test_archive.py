@@ -1,16 +1,19 @@
 import fcntl
 import gzip
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from feedback import interactions
+from feedback import erasure, interactions
+from feedback.archives import cursor
 from feedback.client import Ledger
 from feedback.records import Interaction
+from feedback.tombstones import SETTLE_S
 from workers.settings import WorkerSettings
-from workers.tasks.archive import archive, cursor
+from workers.tasks.archive import archive
 from workers.tasks.curate import curate
 
 Ask = Callable[..., Interaction]
@@ -73,3 +76,34 @@ def test_only_what_is_archived_and_curated_leaves_the_ledger(
     left = len(list(interactions.read(ledger)))
     assert left == (2 if curated else 6)
     assert interactions.count(ledger) == 6
+
+
+def test_old_interactions_leave_the_log_and_the_archive(ledger: Ledger, settings: WorkerSettings, ask: Ask) -> None:
+    ask("something")
+    curate(ledger, settings)
+    archive(ledger, settings)
+    directory = settings.artifact_root / "archive/interactions"
+    days = 24 * 3600
+    archive(ledger, settings, lambda: time.time() + (settings.interaction_days + 1) * days)
+    assert list(interactions.read(ledger)) == []
+    assert len(rows(directory)) == 1
+    archive(ledger, settings, lambda: time.time() + (settings.retention_days + 1) * days)
+    assert rows(directory) == []
+    assert archive(ledger, settings)["interactions"] == 0, "the cursor is where it was"
+
+
+def test_an_erasure_that_was_asked_for_is_worked_off(ledger: Ledger, settings: WorkerSettings, ask: Ask) -> None:
+    made = ask("private words")
+    archive(ledger, settings)
+    receipt = erasure.request(ledger, made.customer, "olga")
+    archive(ledger, settings)
+    assert rows(settings.artifact_root / "archive/interactions") == []
+    assert erasure.get(ledger, receipt.id).counts == {"interactions": 1, "archived": 1}
+    archive(ledger, settings, lambda: time.time() + SETTLE_S + 1)
+    assert erasure.get(ledger, receipt.id).state == "done"
+
+
+def test_what_an_erased_customer_left_is_not_archived_anew(ledger: Ledger, settings: WorkerSettings, ask: Ask) -> None:
+    made = ask("private words")
+    erasure.request(ledger, made.customer, "olga")
+    assert archive(ledger, settings)["interactions"] == 0

@@ -1,0 +1,51 @@
+"""Single places: what is there once is removed once, and what is not there does no harm."""
+
+from pathlib import Path
+
+import pytest
+
+from feedback import interactions, keys, scrub, tombstones
+from feedback.client import Ledger
+from tests.builders import NOON, make_interaction
+
+pytestmark = pytest.mark.redis
+MARK = tombstones.Tombstone("acme", NOON.timestamp())
+
+
+def test_an_empty_ledger_has_nothing_to_remove(ledger: Ledger, tmp_path: Path) -> None:
+    assert scrub.everything(ledger, tmp_path, MARK) == {}
+
+
+def test_what_left_the_log_is_still_found_under_its_id(ledger: Ledger) -> None:
+    made = make_interaction()
+    interactions.append(ledger, made)
+    ledger.redis.xtrim(keys.INTERACTIONS, maxlen=0)
+    assert scrub.interactions(ledger, MARK) == 1
+    assert not ledger.redis.exists(keys.interaction(made.id))
+    assert scrub.interactions(ledger, MARK) == 0
+
+
+def test_what_is_past_its_time_under_its_id_is_still_found_in_the_log(ledger: Ledger) -> None:
+    made = make_interaction()
+    interactions.append(ledger, made)
+    ledger.redis.delete(keys.interaction(made.id), keys.interactions_of("acme"))
+    assert scrub.interactions(ledger, MARK) == 1
+    assert list(interactions.read(ledger)) == []
+
+
+def test_a_curator_is_not_stopped_by_what_was_erased_under_its_hands(ledger: Ledger) -> None:
+    erased, other = make_interaction(), make_interaction(customer="other")
+    interactions.append(ledger, erased)
+    interactions.append(ledger, other)
+    assert len(list(interactions.read_new(ledger, "one"))) == 2
+    scrub.interactions(ledger, MARK)
+    assert [each for _, each in interactions.read_new(ledger, "one")] == [other]
+    assert interactions.uncurated(ledger) == 1
+
+
+def test_long_logs_are_read_to_their_end(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrub, "PAGE", 3)
+    for number in range(10):
+        interactions.append(ledger, make_interaction(customer="acme" if number % 2 else "other"))
+    assert scrub.interactions(ledger, MARK) == 5
+    assert {each.customer for _, each in interactions.read(ledger)} == {"other"}
