@@ -52,14 +52,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     slots = [Slot(name, _engine_starter(settings)) for name in (SLOTS if settings.engine != "none" else ())]
     traffic = Traffic(slots)
     memory = Memory(spool.directory, settings.without_ledger_s)
-    recorder = Recorder(
-        spool,
-        Ledger(settings.ledger_url, RELAY_TIMEOUT_S),
-        wait_s=settings.spool_wait_s,
-        when_full=settings.spool_when_full,
-        keep_s=settings.interaction_days * 86_400,
-        max_age_s=settings.spool_max_age_s,
-    )
+    recorder = _recorder(settings, spool)
     deps = Dependencies(
         settings=settings,
         ledger=ledger,
@@ -124,6 +117,17 @@ def _admission(settings: ServeSettings) -> Admission:
     running = settings.max_running or settings.max_num_seqs
     waiting = running if settings.max_waiting is None else settings.max_waiting
     return Admission(running, waiting, settings.token_budget)
+
+
+def _recorder(settings: ServeSettings, spool: Spool) -> Recorder:
+    return Recorder(
+        spool,
+        Ledger(settings.ledger_url, RELAY_TIMEOUT_S),
+        wait_s=settings.spool_wait_s,
+        when_full=settings.spool_when_full,
+        keep_s=settings.interaction_days * 86_400,
+        max_age_s=settings.spool_max_age_s,
+    )
 
 
 async def _import_engine() -> Any:

@@ -151,6 +151,12 @@ class RollbackIn(Body, frozen=True, kw_only=True):
     reason: Reason = ""
 
 
+class ErasureIn(Body, frozen=True, kw_only=True):
+    """Whose words are erased; the caller's own unless an operator names another customer."""
+
+    customer: Annotated[str, Meta(pattern=NO_CONTROLS, max_length=200)] = ""
+
+
 class RoundIn(Body, frozen=True, kw_only=True):
     """What kind of training round is wanted."""
 

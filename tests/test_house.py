@@ -23,6 +23,7 @@ TESTED_BY = {
     "deploy/cli/main.py": CLI,
     "deploy/cli/output.py": CLI,
     "deploy/cli/policies.py": CLI,
+    "deploy/cli/privacy.py": "tests/deploy/test_cli_privacy.py",
     "deploy/cli/rounds.py": CLI,
     "deploy/cli/session.py": CLI,
     "deploy/cli/status.py": CLI,

@@ -21,7 +21,20 @@ from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.idempotency import Answers
 from serve.quotas import Quotas
-from serve.routes import account, battles, canary, feedback, health, keys, labeling, operations, queue, sessions, shares
+from serve.routes import (
+    account,
+    battles,
+    canary,
+    feedback,
+    health,
+    keys,
+    labeling,
+    operations,
+    privacy,
+    queue,
+    sessions,
+    shares,
+)
 from serve.settings import ServeSettings
 from serve.trials import Trials
 from serve.watchdog import Watchdog
@@ -95,6 +108,7 @@ class World:
         errors.install(self.app)
         for module in (account, keys, sessions, feedback, battles, shares, queue, labeling, operations, canary, health):
             self.app.include_router(module.make_router(self.deps))
+        self.app.include_router(privacy.make_router(self.deps))
         self.client = TestClient(self.app, raise_server_exceptions=False)
         self.secrets: dict[tuple[str, str], str] = {}
 
