@@ -79,6 +79,7 @@ class Recorder:
         metrics.spool_repaired_bytes_total.labels("damaged").inc(spool.damaged_bytes)
         metrics.recorded_total.labels("found").inc(spool.found)
         metrics.spool_bytes.set(spool.size_bytes)
+        metrics.spool_max_bytes.set(spool.max_bytes)
         if spool.torn_bytes or spool.damaged_bytes:
             log.error("the spool was repaired", torn_bytes=spool.torn_bytes, damaged_bytes=spool.damaged_bytes)
 

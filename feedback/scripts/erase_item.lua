@@ -1,4 +1,4 @@
--- Erase an item: a comparison or a request for a demonstration, with everything that queues, leases or samples it.
+-- Erase item: a comparison or a request for a demonstration, with all that queues, leases or samples it.
 --
 -- KEYS  1 ws:comparison:<id>  2 ws:item:<id>  3 ws:lease:<id>  4 ws:leases  5 ws:sampling  6 ws:sampling:attempts
 --       7 ws:erased:comparisons

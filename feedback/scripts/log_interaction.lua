@@ -1,4 +1,4 @@
--- Log an interaction once, however often the relay sends it, unless its customer was erased since.
+-- Log interaction: once, however often the relay sends it, unless its customer was erased since.
 --
 -- KEYS  1 ws:interaction:<id>  2 ws:interactions  3 ws:interactions:of:<customer>  4 ws:erased
 -- ARGV  1 record (JSON)  2 seconds to keep the record  3 id  4 customer  5 when it was made (unix seconds)
