@@ -44,12 +44,25 @@ admission_wait_seconds = Histogram(
     buckets=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 30),
     registry=REGISTRY,
 )
-swaps_total = Counter("whetstone_swaps", "Swaps by outcome (live, failed).", ["state"], registry=REGISTRY)
+swaps_total = Counter("whetstone_swaps", "Swaps by outcome (live, deferred, failed).", ["state"], registry=REGISTRY)
 swap_load_seconds = Histogram(
     "whetstone_swap_load_seconds",
     "Seconds to load and probe new weights.",
     buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 300),
     registry=REGISTRY,
+)
+engine_restarts_total = Counter(
+    "whetstone_engine_restarts",
+    "Engines that ended without being told to and were started anew, by reason (died, stalled, load stalled, probe "
+    "stalled).",
+    ["slot", "reason"],
+    registry=REGISTRY,
+)
+canary_share = Gauge(
+    "whetstone_canary_share_percent", "Percent of callers routed to the canary.", ["version"], registry=REGISTRY
+)
+canary_breaches_total = Counter(
+    "whetstone_canary_breaches", "Canaries that ended because they did markedly worse than live.", registry=REGISTRY
 )
 recorded_total = Counter(
     "whetstone_recorded",

@@ -34,14 +34,29 @@ from serve.quotas import Quotas
 from serve.recorder import Recorder
 from serve.registry import TIMEOUT_S, Registry
 from serve.relay import RELAY_TIMEOUT_S
-from serve.routes import account, battles, feedback, health, keys, labeling, models, operations, queue, sessions, shares
+from serve.routes import (
+    account,
+    battles,
+    canary,
+    feedback,
+    health,
+    keys,
+    labeling,
+    models,
+    operations,
+    queue,
+    sessions,
+    shares,
+)
 from serve.routes.completions import PATHS, Completions
 from serve.settings import ServeSettings
 from serve.spool import Spool
 from serve.traffic import Traffic
+from serve.watchdog import Watchdog
 from serve.trials import Trials
 
-SLOTS = ("a", "b")
+SLOTS = "abcd"
+"""Names of the slots."""
 USED_S = 60.0
 """Seconds between two notes of when keys were last used."""
 log = get(__name__)
@@ -49,14 +64,16 @@ log = get(__name__)
 
 def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     """Return the application; it opens nothing by itself beyond what its lifespan starts."""
-    slots = [Slot(name, _engine_starter(settings)) for name in (SLOTS if settings.engine != "none" else ())]
-    traffic = Traffic(slots)
+    names = SLOTS[: settings.slots] if settings.engine != "none" else ""
+    slots = [Slot(name, _engine_starter(settings)) for name in names]
+    traffic, watchdog = Traffic(slots, settings.gate_wait_s), Watchdog(slots, settings.stall_s)
     memory = Memory(spool.directory, settings.without_ledger_s)
     recorder = _recorder(settings, spool)
     deps = Dependencies(
         settings=settings,
         ledger=ledger,
         traffic=traffic,
+        watchdog=watchdog,
         trials=Trials(settings.structured_check_s),
         answers=Answers(),
         recorder=recorder,
@@ -76,7 +93,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         prometheus_client.REGISTRY.register(collector)
         recorder.start()
         importing = asyncio.create_task(_import_engine()) if slots else None
-        watching = asyncio.create_task(hotswap.run())
+        watching = asyncio.gather(hotswap.run(), watchdog.run())
         counting = asyncio.create_task(deps.quotas.run())
         noting = asyncio.create_task(keep_used(deps.keys, USED_S))
         try:
@@ -107,7 +124,20 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     )
     for kind, path in PATHS.items():
         app.router.routes.append(Route(path, Completions(deps, kind), methods=["POST"]))
-    for module in (models, account, sessions, keys, feedback, battles, shares, queue, labeling, operations, health):
+    for module in (
+        models,
+        account,
+        sessions,
+        keys,
+        feedback,
+        battles,
+        shares,
+        queue,
+        labeling,
+        operations,
+        canary,
+        health,
+    ):
         app.include_router(module.make_router(deps))
     app.include_router(pages_router())
     return app

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from serve.settings import ServeSettings
     from serve.traffic import Traffic
     from serve.trials import Trials
+    from serve.watchdog import Watchdog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Dependencies:
         quotas: what a key may still use.
         trials: tries schemas out before an engine sees them.
         answers: what was answered under which Idempotency-Key.
+        watchdog: ``watchdog.stuck`` tells that an engine hangs and only a new process helps.
     """
 
     settings: ServeSettings
@@ -47,3 +49,4 @@ class Dependencies:
     quotas: Quotas
     trials: Trials
     answers: Answers
+    watchdog: Watchdog

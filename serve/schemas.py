@@ -151,6 +151,21 @@ class RollbackIn(Body, frozen=True, kw_only=True):
     reason: Reason = ""
 
 
+class CanaryIn(Body, frozen=True, kw_only=True):
+    """Which policy is to answer what share of the callers of ``live``."""
+
+    version: PolicyName
+    share: Annotated[int, Meta(ge=0, le=100)]
+    """Whole percent; 0 loads the policy and routes nobody to it."""
+    reason: Reason = ""
+
+
+class CanaryEndIn(Body, frozen=True, kw_only=True):
+    """Why the canary ends."""
+
+    reason: Reason = ""
+
+
 class ErasureIn(Body, frozen=True, kw_only=True):
     """Whose words are erased; the caller's own unless an operator names another customer."""
 
@@ -211,8 +226,8 @@ def body(kind: type[B], *, optional: bool = False) -> Callable[[Request], Awaita
     return read
 
 
-def described(kind: type[Body]) -> dict[str, Any]:
+def described(kind: type[Body], *, required: bool = True) -> dict[str, Any]:
     """Return the OpenAPI fragment for a route whose body is ``kind``."""
     (schema,), components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     inline = components.get(kind.__name__, schema)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inline}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": inline}}}}

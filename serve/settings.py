@@ -102,10 +102,21 @@ class ServeSettings(Settings):
     tokens_per_day: int = Field(default=0, ge=0)
     """Tokens a day (UTC) that one key may use on all replicas, unless its record says; 0 for no limit."""
 
+    slots: int = Field(default=2, ge=1, le=4)
+    """Engines of one replica. Two: new weights load beside the live ones, which stay warm to roll back to. Three: the
+    candidate is warm too. One, where memory holds one copy: callers wait while it takes new weights."""
     poll_s: float = Field(default=0.25, gt=0, le=60)
-    """Seconds between two looks at the registry's aliases."""
+    """Seconds between two looks at the registry; an operator's move is seen at once, this is for when that fails."""
     drain_deadline_s: float = Field(default=120.0, gt=0)
-    """Seconds that an idle slot may take to finish its last requests before a load; then the swap counts as failed."""
+    """Seconds that a slot may take to finish its last requests before a load; then the swap is deferred."""
+    load_deadline_s: float = Field(default=600.0, gt=0)
+    """Seconds that new weights may take to load, and again to be probed; then the engine is ended."""
+    gate_wait_s: float = Field(default=30.0, gt=0)
+    """Seconds that a request may wait while the only slot takes new weights; then it is refused with 503."""
+    swap_retry_s: float = Field(default=30.0, gt=0)
+    """Seconds until a deferred swap, or an engine that failed to start or load, is tried again."""
+    stall_s: float = Field(default=30.0, ge=1)
+    """Seconds without any token after which an engine that has work counts as hanging and is killed."""
     probe_tolerance: float = Field(default=0.02, gt=0)
     """Largest difference, nats per token, between a stored probe's log-probabilities and the engine's."""
     shutdown_deadline_s: float = Field(default=30.0, ge=0)

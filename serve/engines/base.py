@@ -101,6 +101,10 @@ class Engine(Protocol):
         """Return the engine's own metrics, read now."""
         ...
 
+    async def kill(self) -> None:
+        """End the engine's processes at once, whatever they do: it is dead, what it was answering fails."""
+        ...
+
     async def close(self) -> None:
         """End the engine and its processes; safe to call twice."""
         ...

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Literal
 
 from feedback import metrics
-from feedback.errors import EngineError, SwapFailed
+from feedback.errors import EngineError, SwapDeferred
+from feedback.records import Message
 from serve.engines.base import Engine
 
 State = Literal["empty", "starting", "loading", "ready", "failed"]
 StartEngine = Callable[[Path, str], Awaitable[Engine]]
+PROBE = [Message(role="user", content="hello")]
+LOOK_S = 0.05
+"""Seconds between two looks at whether an engine that is asked for a token gives one to anybody."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,17 @@ class Slot:
         self.state: State = "empty"
         self.engine: Engine | None = None
         self.in_flight = 0
+        self.fault = ""
+        """Why its engine was given up, until `take_out`."""
         self._start_engine = start_engine
         self._quiet = asyncio.Event()
         self._quiet.set()
         metrics.in_flight.labels(name).set(0)
+
+    @property
+    def changing(self) -> bool:
+        """True while somebody puts something into it."""
+        return self.state in ("starting", "loading")
 
     def look(self) -> SlotState:
         """Return the state now."""
@@ -52,10 +63,12 @@ class Slot:
         """Yield the engine and count one request in flight until the block ends.
 
         Raises:
-            EngineError: the slot is not ready.
+            EngineError: the slot is not ready, or its engine died a moment ago.
         """
         if self.state != "ready" or self.engine is None:
             raise EngineError(f"slot {self.name} is {self.state}")
+        if self.engine.dead:
+            raise EngineError(f"the engine of slot {self.name} died")
         with self._counted():
             yield self.engine
 
@@ -72,34 +85,66 @@ class Slot:
             if self.in_flight == 0:
                 self._quiet.set()
 
-    async def put(self, path: Path, version: str, deadline_s: float) -> Engine:
+    async def prove(self, deadline_s: float) -> None:
+        """Return once the engine gave a token: to a probe that goes before customers, or to anybody meanwhile.
+
+        Raises:
+            EngineError: the slot is not ready, or nothing came within ``deadline_s``.
+        """
+        with self.hold() as engine:
+            before = engine.progress
+            asking = asyncio.ensure_future(engine.greedy(PROBE, 1))
+            try:
+                async with asyncio.timeout(deadline_s):
+                    while not asking.done() and engine.progress == before:
+                        await asyncio.wait([asking], timeout=LOOK_S)
+                if asking.done():
+                    asking.result()
+            except TimeoutError as error:
+                raise EngineError(f"slot {self.name} generated nothing within {deadline_s:g} s") from error
+            finally:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+
+    async def put(self, path: Path, version: str, deadline_s: float, load_deadline_s: float = 600.0) -> Engine:
         """Make the slot hold ``version`` and return its engine; the slot is not ready until `open`.
 
         From the first moment on no request enters; those inside get ``deadline_s`` to finish.
 
         Raises:
-            SwapFailed: they did not finish in time; the slot answers as before.
-            EngineError: the engine did not start or refused the weights; the slot is failed, nobody enters.
+            SwapDeferred: they did not finish in time; the slot answers as before.
+            EngineError: the engine did not start, refused the weights or took longer than ``load_deadline_s`` to load
+                them (and was ended); the slot is failed, nobody enters.
         """
         before = self.state
         self.state = "starting" if self.engine is None else "loading"
         try:
             await asyncio.wait_for(self._quiet.wait(), deadline_s)
-        except TimeoutError as error:
+        except BaseException as error:
             self.state = before
-            raise SwapFailed(
-                f"slot {self.name} still answers {self.in_flight} requests after {deadline_s:g} s"
-            ) from error
+            if isinstance(error, TimeoutError):
+                raise SwapDeferred(
+                    f"slot {self.name} still answers {self.in_flight} requests after {deadline_s:g} s"
+                ) from error
+            raise
         self.version = ""
         try:
             if self.engine is None:
                 self.engine = await self._start_engine(path, version)
             else:
-                await self.engine.load(path, version, deadline_s)
-        except EngineError:
+                await self._load(self.engine, path, version, load_deadline_s)
+        except BaseException:
             self.state = "failed"
             raise
         return self.engine
+
+    async def _load(self, engine: Engine, path: Path, version: str, deadline_s: float) -> None:
+        try:
+            async with asyncio.timeout(deadline_s):
+                await engine.load(path, version, deadline_s)
+        except TimeoutError as error:
+            await self.give_up("load stalled")
+            raise EngineError(f"slot {self.name} did not load {version} within {deadline_s:g} s") from error
 
     def open(self, version: str) -> None:
         """Let requests in."""
@@ -111,10 +156,22 @@ class Slot:
         self.version = ""
         self.state = "failed"
 
+    async def give_up(self, fault: str) -> None:
+        """Keep requests out and end the engine's processes at once; requests inside fail."""
+        self.fault = fault
+        self.refuse()
+        if self.engine is not None:
+            await self.engine.kill()
+
+    def take_out(self) -> Engine | None:
+        """Be empty, and return the engine for somebody to close."""
+        engine, self.engine = self.engine, None
+        self.version = self.fault = ""
+        self.state = "empty"
+        return engine
+
     async def clear(self) -> None:
         """End the engine and be empty; requests inside fail."""
-        self.version = ""
-        self.state = "empty"
-        engine, self.engine = self.engine, None
+        engine = self.take_out()
         if engine is not None:
             await engine.close()

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from feedback.errors import EngineError
 from feedback.ids import new_id
 from feedback.records import Message
+from serve.engines import streams
 from serve.engines.arguments import arguments
 from serve.engines.base import TRANSCRIPTS, Token, Transcript
 from serve.settings import ServeSettings
@@ -35,12 +36,16 @@ from vllm.entrypoints.openai.models.protocol import BaseModelPath
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.gc_utils import freeze_gc_heap
+from vllm.utils.system_utils import kill_process_tree
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 from vllm.v1.metrics.perf import PerfMetricsProm
 
 RESET_RETRY_S = 0.02
 """Pause between two attempts to empty the prefix cache while an aborted request still holds blocks."""
+
+PROBE_PRIORITY = -1
+"""Before everybody else's, whose priority is 0 or more: a probe must not queue behind customers."""
 
 SHUTDOWN_S = 15.0
 """Seconds that an engine's processes get to end by themselves; they need about 3, more on a busy machine."""
@@ -89,7 +94,7 @@ class VllmEngine:
         self._llm = llm
         self._app = app
         self._registry = registry
-        self._closed = False
+        self._closed = self._killed = False
         self._rename(version)
 
     @classmethod
@@ -106,7 +111,9 @@ class VllmEngine:
                 llm = await _build_in_thread(args, registry)
                 tasks = await llm.get_supported_tasks()
                 app = build_app(args, tasks, llm.model_config)
+                app.user_middleware.clear()  # CORS and HTTP metrics are the front's; each costs an await a chunk
                 await init_app_state(llm, app.state, args, tasks)
+                streams.install(app.state.openai_serving_chat)
                 app.state.server = SimpleNamespace(should_exit=False)  # told to exit when the engine dies; we restart
                 await llm.update_weight_version(version)
                 freeze_gc_heap()  # or each full collection walks all of torch and vLLM: stalls of 100 ms, measured
@@ -124,7 +131,7 @@ class VllmEngine:
     @property
     def dead(self) -> bool:
         """See `Engine.dead`."""
-        return self._closed or bool(self._llm.errored)
+        return self._closed or self._killed or bool(self._llm.errored)
 
     @property
     def progress(self) -> int:
@@ -180,7 +187,7 @@ class VllmEngine:
         try:
             final = None
             request = {"prompt_token_ids": self._token_ids(prompt)}
-            async for output in self._llm.generate(request, sampling, new_id("probe")):
+            async for output in self._llm.generate(request, sampling, new_id("probe"), priority=PROBE_PRIORITY):
                 final = output
         except Exception as error:
             raise EngineError(f"vLLM could not generate: {error}") from error
@@ -206,6 +213,14 @@ class VllmEngine:
     def metrics(self) -> Iterable[Metric]:
         """See `Engine.metrics`."""
         return self._registry.collect()
+
+    async def kill(self) -> None:
+        """See `Engine.kill`."""
+        self._killed = True
+        manager = self._llm.engine_core.resources.engine_manager
+        for process in manager.processes if manager is not None else ():
+            if process.pid is not None:
+                await asyncio.to_thread(kill_process_tree, process.pid)
 
     async def close(self) -> None:
         """See `Engine.close`."""

@@ -1,10 +1,15 @@
 """``/livez``, ``/readyz`` and ``/metrics``: what orchestrators and Prometheus ask.
 
-Live means that the process answers; ready means that the live slot really generated a token a moment ago.
+Live means that the process answers and no engine of it is beyond help; ready means that the live slot really generated
+a token a moment ago, that the spool takes what is said, and that the process is not about to end. A ledger that is down
+makes a process that serves a model degraded, not unready.
 """
 
 import asyncio
+import os
 import time
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import Any
 
@@ -13,12 +18,12 @@ from fastapi import APIRouter, Request, Response
 
 from feedback import comparisons, demonstrations, interactions, labels, leases, metrics, policies, prompts
 from feedback.client import Ledger
-from feedback.errors import EngineError, LedgerUnavailable
+from feedback.errors import EngineError, LedgerUnavailable, Overloaded
 from serve.auth import authenticate
 from serve.dependencies import Dependencies
 
-PROBE_S = 10.0
-"""Seconds that the live slot may take for one token."""
+PING_S = 1.0
+"""Seconds that the ledger may take before it counts as down."""
 SIZES_S = 5.0
 """Seconds for which the ledger's sizes are reused between scrapes."""
 
@@ -31,12 +36,17 @@ def make_router(deps: Dependencies) -> APIRouter:
 
     @router.get("/livez")
     async def live() -> dict[str, str]:
-        """Say that the process answers."""
+        """Say that the process answers; 503 when an engine hangs that could not be ended."""
+        if deps.watchdog.stuck:
+            raise EngineError("an engine hangs and could not be ended; only a new process helps")
         return {"status": "live"}
 
     @router.get("/readyz")
-    async def ready() -> dict[str, str]:
-        """Generate one token on the live slot (at most once per few seconds); 503 when that fails."""
+    async def ready() -> dict[str, Any]:
+        """Generate one token on the live slot (at most once per few seconds); 503 when that fails.
+
+        `degraded` names what is down without keeping this process from answering.
+        """
         return await readiness.check()
 
     @router.get("/metrics")
@@ -52,41 +62,67 @@ def make_router(deps: Dependencies) -> APIRouter:
 
 
 class Readiness:
-    """The outcome of the last probe, reused for a few seconds so that probes cannot become a load."""
+    """The outcome of the last look, reused for a few seconds so that probes cannot become a load."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
         self._lock = asyncio.Lock()
         self._until = 0.0
-        self._failure: EngineError | LedgerUnavailable | None = None
+        self._failure: EngineError | LedgerUnavailable | Overloaded | None = None
+        self._degraded: list[str] = []
 
-    async def check(self) -> dict[str, str]:
+    async def check(self) -> dict[str, Any]:
         """Return that this process is ready.
 
         Raises:
             EngineError: the live slot generated nothing.
             LedgerUnavailable: this process serves no model, and the ledger does not answer.
+            Overloaded: the process is about to end, or its spool takes nothing.
         """
+        if self._deps.admission.draining:
+            raise Overloaded("this process is about to end")
+        if self._deps.settings.engine != "none" and not self._deps.traffic.answering:
+            raise EngineError("no slot is live")  # at once, whatever the last look said
         async with self._lock:
             if time.monotonic() >= self._until:
                 self._failure = None
                 try:
-                    await self._probe()
-                except (EngineError, LedgerUnavailable) as error:
+                    await self._look()
+                except (EngineError, LedgerUnavailable, Overloaded) as error:
                     self._failure = error
                 self._until = time.monotonic() + self._deps.settings.ready_cache_s
             if self._failure is not None:
                 raise type(self._failure)(str(self._failure))
-        return {"status": "ready"}
+        return {"status": "ready", "degraded": self._degraded}
 
-    async def _probe(self) -> None:
-        if self._deps.settings.engine == "none":
-            await asyncio.to_thread(self._deps.ledger.ping)
-        else:
-            try:
-                await asyncio.wait_for(self._deps.traffic.probe(), PROBE_S)
-            except TimeoutError as error:
-                raise EngineError(f"the live slot generated nothing within {PROBE_S:g} s") from error
+    async def _look(self) -> None:
+        settings, ping = self._deps.settings, asyncio.to_thread(self._deps.ledger.ping)
+        if settings.engine == "none":
+            await ping
+            return
+        looks = (
+            self._deps.traffic.probe(),
+            asyncio.to_thread(try_to_write, settings.spool_root / settings.replica),
+            asyncio.wait_for(ping, PING_S),
+        )
+        slot, spool, ledger = await asyncio.gather(*looks, return_exceptions=True)
+        self._degraded = ["ledger"] if isinstance(ledger, LedgerUnavailable | TimeoutError) else []
+        if isinstance(spool, OSError):
+            raise Overloaded("the spool cannot be written") from spool
+        if isinstance(slot, BaseException):
+            raise slot
+
+
+def try_to_write(directory: Path) -> None:
+    """Write a file to ``directory`` and remove it.
+
+    Raises:
+        OSError: the directory is gone, read-only or full.
+    """
+    with NamedTemporaryFile(dir=directory, prefix=".ready-") as file:
+        file.write(b"ready")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Sizes:

@@ -13,7 +13,7 @@ def make_router(deps: Dependencies) -> APIRouter:
     router = APIRouter(tags=["models"], dependencies=[Depends(require(deps.keys, "client", "operator"))])
 
     @router.get("/v1/models")
-    def list_models() -> dict[str, Any]:
+    async def list_models() -> dict[str, Any]:  # on the event loop, where slots do not change between two lines
         """List aliases and versions that a slot holds; ``root`` is the exact version behind a name."""
         data = [
             {

@@ -42,6 +42,9 @@ class FakeEngine:
     def metrics(self) -> Iterable[Metric]:
         return []
 
+    async def kill(self) -> None:
+        self.dead = True
+
     async def close(self) -> None:
         self.dead = True
 

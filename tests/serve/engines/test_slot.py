@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from feedback.errors import EngineError, SwapFailed
+from feedback.records import Message
+from serve.engines.base import Token
 from serve.engines.slot import Slot
 from tests.serve.fakes import FakeEngine, start_fake
 
@@ -88,5 +90,95 @@ def test_clearing_ends_the_engine() -> None:
         await slot.clear()
         assert engine.dead
         assert slot.look().state == "empty"
+
+    asyncio.run(story())
+
+
+class SlowEngine(FakeEngine):
+    """Takes as long as it is told to load and to generate."""
+
+    load_s = greedy_s = 0.0
+
+    async def load(self, path: Path, version: str, deadline_s: float) -> None:
+        await asyncio.sleep(self.load_s)
+        await super().load(path, version, deadline_s)
+
+    async def greedy(self, prompt: list[Message] | list[int], max_tokens: int) -> list[Token]:
+        await asyncio.sleep(self.greedy_s)
+        return await super().greedy(prompt, max_tokens)
+
+
+async def slow(path: Path, version: str) -> SlowEngine:
+    return SlowEngine(path, version)
+
+
+async def filled() -> tuple[Slot, SlowEngine]:
+    slot = Slot("a", slow)
+    engine = await slot.put(HERE, "policy-0001", 1.0)
+    slot.open("policy-0001")
+    assert isinstance(engine, SlowEngine)
+    return slot, engine
+
+
+def test_a_load_that_stalls_ends_the_engine() -> None:
+    async def story() -> None:
+        slot, engine = await filled()
+        engine.load_s = 60
+        with pytest.raises(EngineError, match=r"within 0\.05 s"):
+            await slot.put(HERE, "policy-0002", 1.0, 0.05)
+        assert engine.dead
+        assert (slot.state, slot.version, slot.fault) == ("failed", "", "load stalled")
+        assert slot.take_out() is engine
+        assert (slot.state, slot.fault, slot.engine) == ("empty", "", None)
+
+    asyncio.run(story())
+
+
+def test_a_load_given_up_while_it_waits_leaves_the_slot_as_it_was_and_later_it_is_failed() -> None:
+    async def story() -> None:
+        slot, engine = await filled()
+        with slot.hold():
+            loading = asyncio.create_task(slot.put(HERE, "policy-0002", 60.0))
+            await asyncio.sleep(0.01)
+            assert slot.changing
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            assert (slot.state, slot.version) == ("ready", "policy-0001")
+        engine.load_s = 60
+        loading = asyncio.create_task(slot.put(HERE, "policy-0002", 60.0))
+        await asyncio.sleep(0.01)
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        assert (slot.state, slot.version) == ("failed", "")
+
+    asyncio.run(story())
+
+
+def test_a_dead_engine_lets_nobody_in() -> None:
+    async def story() -> None:
+        slot, engine = await filled()
+        await engine.kill()
+        with pytest.raises(EngineError, match="died"), slot.hold():
+            pass
+
+    asyncio.run(story())
+
+
+def test_an_engine_proves_itself_by_a_token_to_the_probe_or_to_anybody() -> None:
+    async def story() -> None:
+        slot, engine = await filled()
+        await slot.prove(1.0)
+        engine.greedy_s = 60
+        with pytest.raises(EngineError, match=r"nothing within 0\.1 s"):
+            await slot.prove(0.1)
+        proving = asyncio.create_task(slot.prove(5.0))
+        await asyncio.sleep(0.02)
+        engine.progress += 1
+        await asyncio.wait_for(proving, 1.0)
+        engine.greedy_s = 0
+        engine.dead = True
+        with pytest.raises(EngineError):
+            await slot.prove(1.0)
+        assert slot.in_flight == 0
 
     asyncio.run(story())

@@ -55,11 +55,8 @@ class QuietTraffic:
 
     slots: list[SlotState] = field(default_factory=lambda: [SlotState("a", "policy-0001", "live", 3)])
     dead: bool = False
+    answering: bool = True
     probes: int = 0
-
-    @property
-    def answering(self) -> bool:
-        return True
 
     def names(self) -> list[str]:
         return ["live", *(slot.version for slot in self.slots)]

@@ -30,6 +30,8 @@ ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/v1/operations/policies/policy-0001/lineage", None, {"operator"}),
     ("POST", "/v1/operations/promote", {"version": "policy-0001"}, {"operator"}),
     ("POST", "/v1/operations/rollback", {}, {"operator"}),
+    ("POST", "/v1/operations/canary", {"version": "policy-0001", "share": 1}, {"operator"}),
+    ("DELETE", "/v1/operations/canary", {}, {"operator"}),
     ("GET", "/v1/operations/rounds", None, {"operator"}),
     ("POST", "/v1/operations/rounds", {"kind": "ppo"}, {"operator"}),
     ("GET", "/v1/operations/swaps", None, {"operator"}),
@@ -71,13 +73,17 @@ def test_unknown_path_and_wrong_method_are_envelopes_too(world: "World") -> None
     assert answer.json()["error"]["code"] == "method_not_allowed"
 
 
-def test_live_says_so_without_looking_at_anything(world: "World") -> None:
+def test_live_says_so_unless_an_engine_is_beyond_help(world: "World", monkeypatch: pytest.MonkeyPatch) -> None:
     world.traffic.dead = True
     assert world.client.get("/livez").json() == {"status": "live"}
+    monkeypatch.setattr(type(world.watchdog), "stuck", property(lambda _: True))
+    answer = world.client.get("/livez")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "engine_unavailable"
 
 
 def test_ready_only_while_the_live_slot_generates(world: "World") -> None:
-    assert world.client.get("/readyz").json() == {"status": "ready"}
+    assert world.client.get("/readyz").json() == {"status": "ready", "degraded": []}
     world.traffic.dead = True
     answer = world.client.get("/readyz")
     assert answer.status_code == 503
@@ -86,6 +92,34 @@ def test_ready_only_while_the_live_slot_generates(world: "World") -> None:
     world.traffic.dead = False
     assert world.client.get("/readyz").status_code == 200
     assert world.traffic.probes == 3
+
+
+def test_while_draining_it_is_not_ready_at_once(world: "World") -> None:
+    assert world.client.get("/readyz").status_code == 200
+    world.deps.admission.draining = True
+    answer = world.client.get("/readyz")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+    assert "about to end" in answer.json()["error"]["message"]
+    assert world.client.get("/livez").status_code == 200
+
+
+def test_without_a_live_engine_it_is_not_ready_whatever_the_last_look_said(world: "World") -> None:
+    object.__setattr__(world.deps, "settings", world.deps.settings.model_copy(update={"ready_cache_s": 60.0}))
+    assert world.client.get("/readyz").status_code == 200
+    world.traffic.dead = True
+    assert world.client.get("/readyz").status_code == 200  # what the probe said is reused
+    world.traffic.answering = False
+    assert world.client.get("/readyz").status_code == 503
+
+
+def test_a_spool_that_takes_nothing_makes_it_not_ready(world: "World") -> None:
+    directory = world.deps.settings.spool_root / world.deps.settings.replica
+    directory.rename(directory.with_name("gone"))
+    answer = world.client.get("/readyz")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (503, "the spool cannot be written")
+    directory.with_name("gone").rename(directory)
+    assert world.client.get("/readyz").status_code == 200
+    assert list(directory.iterdir()) == []
 
 
 def test_metrics_are_valid_and_count_the_ledger(world: "World") -> None:
@@ -129,6 +163,7 @@ def test_dead_ledger_is_503_with_retry_after_and_no_address(tmp_path: Path, redi
             assert answer.json()["error"]["code"] == "ledger_unavailable"
             assert str(server.port) not in answer.text
         assert world.client.get("/livez").status_code == 200
+        assert world.client.get("/readyz").json() == {"status": "ready", "degraded": ["ledger"]}
         assert "whetstone_ledger_up 0.0" in world.client.get("/metrics").text
     finally:
         server.kill()
