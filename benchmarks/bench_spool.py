@@ -91,6 +91,7 @@ def survival(server: Server) -> dict[str, Any]:
         "failures_seen_by_callers": chats.failures,
         "relayed_within_s": round(relayed_s, 2),
         **compare(server, chats.answered),
+        "logged_but_cut_off_on_the_way_to_the_caller": interactions.count(server.ledger) - len(chats.answered),
     }
 
 
@@ -100,11 +101,9 @@ def compare(server: Server, seen: list[Chat]) -> dict[str, Any]:
     times = Counter(each.id for each in logged)
     texts = {each.id: each.completion for each in logged}
     return {
-        "logged": len(logged),
         "lost": sum(chat.id not in times for chat in seen),
         "different": sum(chat.id in texts and texts[chat.id] != chat.text for chat in seen),
         "duplicated": sum(count - 1 for count in times.values()),
-        "logged_but_cut_off_on_the_way_to_the_caller": len(set(times) - {chat.id for chat in seen}),
     }
 
 
