@@ -75,7 +75,7 @@ def survival(server: Server) -> dict[str, Any]:
     chats.start()
     restarts_s = []
     for kill in range(1, KILLS + 1):
-        _wait(lambda mark=before + kill * CHATS // (KILLS + 1): len(chats.answered) >= mark, 300)  # type: ignore[misc]
+        _wait(lambda mark=before + kill * CHATS // (KILLS + 1): len(chats.answered) >= mark, 300)
         server.kill()
         restarts_s.append(server.restart())
         log(f"killed the API at {len(chats.answered) - before} chats; ready again after {restarts_s[-1]:.1f} s")

@@ -6,7 +6,7 @@ An id that never was, one of somebody else and one that was not logged look the 
 import hashlib
 import time
 
-from feedback import interactions, keys
+from feedback import interactions
 from feedback.errors import NotFound
 from feedback.ids import made_at_s
 from feedback.records import ApiKey, Interaction
@@ -22,7 +22,7 @@ def own(deps: Dependencies, id: str, key: ApiKey) -> Interaction:
         NotFound: there is no such answer, or it is somebody else's, or it was not logged.
     """
     made_s = made_at_s(id)
-    if made_s is not None and time.time() - made_s > keys.MONTH_S:
+    if made_s is not None and time.time() - made_s > deps.settings.interaction_days * 86_400:
         raise InvalidRequest(f"answer {id!r} is older than answers are kept", "interaction_id", "expired", 410)
     found = answered(deps, id)
     if found is None or found.customer != key.owner:

@@ -172,10 +172,10 @@ class Recorder:
         metrics.spool_bytes.set(self._spool.size_bytes)
         if kept:
             self._relay.wake()
-        _settle(waiting[:kept], True)
-        _settle(waiting[kept:] + spoiled, False)
         if kept < len(records):
             self._drop([id for id, _ in records[kept:]], reason)
+        _settle(waiting[:kept], True)
+        _settle(waiting[kept:] + spoiled, False)
 
     def _store(self, records: list[tuple[str, bytes]]) -> tuple[int, str]:
         """Return how many of the records are on disk, and why not the others."""

@@ -8,14 +8,15 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from contextlib import suppress
 
-from feedback import interactions, metrics
+from feedback import interactions, metrics, tombstones
 from feedback.client import Ledger, decode
 from feedback.errors import InvalidRecord, LedgerUnavailable
 from feedback.log import get
 from feedback.records import Interaction
 from serve.frames import Frame
+from serve.refused import Refused
 from serve.spool import Spool
 
 RELAY_TIMEOUT_S = 0.25
@@ -29,9 +30,8 @@ TIDY_S = 1.0
 STOP_S = 3.0
 """Longest that a call under way is waited for at the end."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 2.0
-REFUSED_FILE = "refused"
-REFUSED_BYTES = 1 << 20
-"""Size beyond which refused records are counted and no longer kept."""
+CHECK_S = 60.0
+"""Longest idle time until the next tidying."""
 log = get(__name__)
 
 
@@ -61,6 +61,7 @@ class Relay:
         self._spool = spool
         self._ledger = ledger
         self._on_gone = on_gone
+        self._refused = Refused(spool.directory, max_age_s, now)
         self._keep_s = keep_s
         self._max_age_s = max_age_s
         self._now = now
@@ -74,7 +75,6 @@ class Relay:
 
     def start(self) -> None:
         """Begin relaying."""
-        self._expire_refused()
         self._thread.start()
 
     def wake(self) -> None:
@@ -167,9 +167,8 @@ class Relay:
     def _idle(self) -> None:
         self._empty.set()
         if not self._awake.wait(TIDY_S):
-            self._spool.tidy()
-            metrics.spool_bytes.set(self._spool.size_bytes)
-            self._awake.wait()
+            self._tidy()
+            self._awake.wait(CHECK_S)
 
     def _count_damage(self) -> None:
         new = self._spool.damaged_bytes - self._damaged_bytes
@@ -178,20 +177,14 @@ class Relay:
             metrics.spool_repaired_bytes_total.labels("damaged").inc(new)
             log.error("a part of the spool is damaged", damaged_bytes=new)
 
-    @property
-    def _refused(self) -> Path:
-        return self._spool.directory / REFUSED_FILE
-
     def _put_aside(self, frame: Frame, reason: str) -> None:
         metrics.recorded_total.labels("refused").inc()
-        log.error("the ledger cannot take an interaction; it was put aside", id=frame.id, reason=reason)
-        line = b"%s\t%s\t%s\n" % (frame.id.encode(), reason.replace("\n", " ").encode(), frame.payload)
-        if (self._refused.stat().st_size if self._refused.exists() else 0) + len(line) <= REFUSED_BYTES:
-            with self._refused.open("ab") as file:
-                self._refused.chmod(0o600)
-                file.write(line)
+        kept = self._refused.add(frame.id, reason, frame.payload)
+        log.error("the ledger cannot take an interaction", id=frame.id, reason=reason, put_aside=kept)
 
-    def _expire_refused(self) -> None:
-        """Delete what was put aside once it is as old as anything may get here."""
-        if self._refused.exists() and self._refused.stat().st_mtime < self._now() - self._max_age_s:
-            self._refused.unlink()
+    def _tidy(self) -> None:
+        """Delete what is done, and of what was put aside what is old or of an erased customer."""
+        self._spool.tidy()
+        metrics.spool_bytes.set(self._spool.size_bytes)
+        with suppress(LedgerUnavailable):
+            self._refused.tidy(lambda: tombstones.read(self._ledger).by_customer)

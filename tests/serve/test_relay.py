@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from feedback import interactions, keys, metrics
+from feedback import interactions, keys, metrics, tombstones
 from feedback.client import Ledger, encode
 from feedback.errors import LedgerUnavailable
 from feedback.records import Interaction
-from serve.relay import BATCH_RECORDS, REFUSED_FILE, Relay
+from serve.refused import FILE
+from serve.relay import BATCH_RECORDS, Relay
 from serve.spool import Spool
 from tests.builders import make_interaction
 from tests.conftest import RedisServer
@@ -95,7 +96,7 @@ def test_what_cannot_be_read_is_put_aside_with_its_reason_and_blocks_no_other(li
     line.drain()
     assert [each for _, each in interactions.read(ledger)] == good
     assert since(before) == {"relayed": 3, "refused": 2}
-    aside = (line.spool.directory / REFUSED_FILE).read_bytes().splitlines()
+    aside = (line.spool.directory / FILE).read_bytes().splitlines()
     assert [each.split(b"\t")[0] for each in aside] == [b"bad", b"worse"]
     assert b"not a Interaction" in aside[0]
     assert line.gone == [good[0].id, "bad", "worse", good[1].id, good[2].id]
@@ -218,11 +219,14 @@ def test_an_idle_relay_leaves_no_text_on_the_disk(line: Line) -> None:
     assert line.relay.close(5)
 
 
-def test_an_old_file_of_refused_records_is_deleted_at_the_start(tmp_path: Path, ledger: Ledger) -> None:
-    line = Line(tmp_path, ledger.url)
-    (tmp_path / REFUSED_FILE).write_text("old")
-    line.at = time.time() + 2 * DAY_S
+def test_what_was_put_aside_goes_with_its_customer(line: Line, ledger: Ledger) -> None:
+    ledger.redis.set(keys.interactions_of("cursed"), "a string where a sorted set belongs")
+    line.at = time.time()
+    line.put(make_interaction("their words", customer="cursed"))
     line.relay.start()
+    aside = line.spool.directory / FILE
+    until(lambda: aside.exists() and b"their words" in aside.read_bytes())
+    tombstones.put(ledger, "cursed", time.time())
+    line.relay.wake()
+    until(lambda: b"their words" not in aside.read_bytes())
     assert line.relay.close(5)
-    line.spool.close()
-    assert not (tmp_path / REFUSED_FILE).exists()
