@@ -1,5 +1,7 @@
 """An erased customer's words are nowhere, another's are where they were, and the receipt says what that was."""
 
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from feedback import (
     snapshots,
     tombstones,
 )
-from feedback.client import Ledger
+from feedback.client import Ledger, encode
 from feedback.curation import text_sha256
 from feedback.errors import InvalidRecord, LeaseLost, NotFound
 from feedback.records import Erasure, Snapshot, utc_now
@@ -225,3 +227,33 @@ def test_a_name_with_quotes_is_found_as_it_is_written(ledger: Ledger, tmp_path: 
     receipt: Erasure = erasure.erase(ledger, tmp_path, name, "olga")
     assert receipt.counts == {"interactions": 1}
     assert len(list(interactions.read(ledger))) == 1
+
+
+def test_under_load_nothing_of_before_the_request_stays_and_everything_of_after_does(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+
+    def log(customer: str) -> None:
+        while not stop.is_set():
+            batch = [make_interaction("x", customer=customer, created_at=utc_now()) for _ in range(5)]
+            time.sleep(0.002)  # on its way through a spool
+            interactions.append_many(ledger, [(each, encode(each)) for each in batch], 3600)
+
+    threads = [threading.Thread(target=log, args=(name,)) for name in ("acme", "acme", "other")]
+    for thread in threads:
+        thread.start()
+    while interactions.count(ledger) < 300:
+        time.sleep(0.01)
+    receipt = erasure.erase(ledger, tmp_path, "acme", "olga")
+    seen = interactions.count(ledger)
+    while interactions.count(ledger) < seen + 300:
+        time.sleep(0.01)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert receipt.counts["interactions"] > 20
+    left = [each for _, each in interactions.read(ledger)]
+    assert min(each.created_at for each in left if each.customer == "acme") > receipt.created_at
+    assert min(each.created_at for each in left if each.customer == "other") < receipt.created_at
+    assert len(list(ledger.redis.scan_iter("ws:interaction:*", count=1000))) == len(left)
