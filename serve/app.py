@@ -6,6 +6,7 @@ The engines start in the background: the process listens at once and says on ``/
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from starlette.routing import Route
 
 from feedback.client import Ledger
 from feedback.log import get
-from serve import errors
+from serve import errors, openapi
 from serve.admission import Admission
 from serve.auth import KeyCache, keep_used
 from serve.battles import Battles
@@ -29,6 +30,7 @@ from serve.hotswap import HotSwap
 from serve.idempotency import Answers
 from serve.memory import Memory
 from serve.middleware import Surround
+from serve.pages.reference import make_router as reference_router
 from serve.pages.router import make_router as pages_router
 from serve.quotas import Quotas
 from serve.recorder import Recorder
@@ -44,16 +46,18 @@ from serve.routes import (
     labeling,
     models,
     operations,
+    privacy,
     queue,
     sessions,
     shares,
+    versions,
 )
 from serve.routes.completions import PATHS, Completions
 from serve.settings import ServeSettings
 from serve.spool import Spool
 from serve.traffic import Traffic
-from serve.watchdog import Watchdog
 from serve.trials import Trials
+from serve.watchdog import Watchdog
 
 SLOTS = "abcd"
 """Names of the slots."""
@@ -73,9 +77,9 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         settings=settings,
         ledger=ledger,
         traffic=traffic,
-        watchdog=watchdog,
         trials=Trials(settings.structured_check_s),
         answers=Answers(),
+        watchdog=watchdog,
         recorder=recorder,
         keys=KeyCache(ledger, settings.key_cache_s, session_idle_s=settings.session_idle_s, memory=memory),
         battles=Battles(ledger, traffic.names, settings.battles_per_day),
@@ -112,7 +116,14 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
             prometheus_client.REGISTRY.unregister(collector)
             log.info("stopped")
 
-    app = FastAPI(title="Whetstone", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="Whetstone",
+        lifespan=lifespan,
+        openapi_url="/openapi.json" if settings.api_reference else None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.admission = deps.admission
     errors.install(app)
     app.add_middleware(
@@ -126,6 +137,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         app.router.routes.append(Route(path, Completions(deps, kind), methods=["POST"]))
     for module in (
         models,
+        versions,
         account,
         sessions,
         keys,
@@ -136,10 +148,14 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         labeling,
         operations,
         canary,
+        privacy,
         health,
     ):
         app.include_router(module.make_router(deps))
     app.include_router(pages_router())
+    if settings.api_reference:
+        app.openapi = cache(lambda: openapi.document(app, settings))  # type: ignore[method-assign]
+        app.include_router(reference_router(app.openapi))
     return app
 
 

@@ -279,9 +279,10 @@ def allowed(key: ApiKey, roles: tuple[str, ...]) -> ApiKey:
 
 
 def require(keys: KeyCache, *roles: str) -> Callable[[Request], ApiKey]:
-    """Return a FastAPI dependency that yields the caller's key, or refuses."""
+    """Return a FastAPI dependency that yields the caller's key, or refuses; its ``roles`` tell who is let in."""
 
     def caller(request: Request) -> ApiKey:
         return authenticate(request.headers, roles, keys, safe=request.method in SAFE_METHODS)
 
+    caller.roles = roles  # type: ignore[attr-defined]
     return caller

@@ -55,6 +55,8 @@ class ServeSettings(Settings):
     """vLLM's name for the form in which the policy calls tools; ``required`` calls are held to it."""
     structured_check_s: float = Field(default=2.0, gt=0, le=30)
     """Seconds that trying out one schema may take; then the process that does it is killed and the schema refused."""
+    api_reference: bool = True
+    """Serve /docs and /openapi.json, to everybody."""
     allowed_hosts: str = ""
     """Names that a request's header Host may have, separated by commas; empty for any that is well-formed."""
     trusted_proxies: str = ""
