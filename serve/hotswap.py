@@ -139,7 +139,7 @@ class HotSwap:
         keep = self._keep(goal)
         slot = self._traffic.spare(keep)
         missing = next((version for version in keep if self._traffic.holding(version) is None), None)
-        if slot is not None and (missing is not None or slot.engine is None):
+        if slot is not None and (missing is not None or slot.state != "ready"):
             self._start(missing or goal, slot, live=False)
 
     def _start(self, version: str, slot: Slot | None, *, live: bool) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -224,11 +225,9 @@ class Server:
         self.wait(lambda: self.live() == version, f"{version} to be live", 30)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One serving process for the whole run, three tied policies registered, the first one live, both slots warm."""
-    pytest.importorskip("vllm")
-    found = Server(tmp_path_factory.mktemp("serve"))
+@contextmanager
+def serving(found: Server, slots: int = 2) -> Iterator[Server]:
+    """Yield a serving process with three tied policies registered, the first one live, all slots warm."""
     for seed in range(3):
         path = make_policy(found.directory / f"policy-{seed}", seed)
         version = register(found.ledger, path)
@@ -238,12 +237,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     found.start()
     try:
         found.wait(found.ready, "readiness")
-        found.wait(lambda: all(slot["state"] == "ready" for slot in found.slots()), "both slots")
+        found.wait(lambda: [slot["state"] for slot in found.slots()] == ["ready"] * slots, "all slots")
         yield found
     finally:
         if found.process is not None and found.process.poll() is None:
             found.stop()
         found.redis.kill()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One serving process for the whole run, with two slots."""
+    pytest.importorskip("vllm")
+    with serving(Server(tmp_path_factory.mktemp("serve"))) as found:
+        yield found
 
 
 def probe_rows(reference: Reference, prompts: list[list[int]], tokens: int) -> str:

@@ -1,11 +1,14 @@
 """What a promotion does to a real serving process: loads, refusals, rollbacks, an engine that dies."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
@@ -133,19 +136,63 @@ def test_the_replica_says_what_it_holds(server: Server) -> None:
     assert 0 < int(server.ledger.redis.ttl("ws:replica:test")) <= 15
 
 
+def test_a_canary_answers_its_share_of_live_and_ends_by_a_word(server: Server) -> None:
+    live, second = server.live(), list(server.paths)[1]
+    if live == second:
+        second = next(iter(server.paths))
+    headers = server.auth("operator")
+    url = f"{server.url}/v1/operations/canary"
+    begun = httpx.post(url, json={"version": second, "share": 100, "reason": "all of them"}, headers=headers)
+    assert begun.status_code == 200, begun.text
+    server.wait(lambda: server.live() == second, "the canary to answer", 30)
+    assert exact(server, second)
+    explicit = server.ask(model=live, max_tokens=32, return_token_ids=True).json()
+    assert explicit["model"] == live
+    assert explicit["choices"][0]["token_ids"] == server.references[live].chat("hello", 32)
+    httpx.post(url, json={"version": second, "share": 40}, headers=headers)
+    time.sleep(1)
+    voices = {
+        name: {server.ask(max_tokens=1, headers={"X-Conversation-Id": name}).json()["model"] for _ in range(3)}
+        for name in (f"chat-{number}" for number in range(40))
+    }
+    assert all(len(voice) == 1 for voice in voices.values())
+    assert set.union(*voices.values()) == {live, second}
+    assert httpx.delete(url, headers=headers).status_code == 200
+    server.wait(lambda: server.live() == live, "live to answer all", 10)
+    assert exact(server, live)
+
+
 def test_when_the_live_engine_dies_the_other_slot_takes_over(server: Server) -> None:
     live = server.live()
-    slot = next(slot for slot in server.slots() if slot["version"] == live)
     assert server.process is not None
     cores = [child for child in psutil.Process(server.process.pid).children() if "EngineCore" in child.name()]
     assert len(cores) == 2
     answering = max(cores, key=lambda core: generated(server, core))
-    os.kill(answering.pid, signal.SIGKILL)
-    server.wait(server.ready, "an answer from the other slot", 60)
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(server.ask, max_tokens=64) for _ in range(16)]
+        time.sleep(0.1)
+        os.kill(answering.pid, signal.SIGKILL)
+        died = time.monotonic()
+        asked += [pool.submit(server.ask, max_tokens=64) for _ in range(16)]
+        answers = [each.result() for each in asked]
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.json()["error"]["code"] == "engine_unavailable"
+            assert answer.headers["retry-after"]
+        else:
+            assert answer.json()["model"] == live
     server.wait(lambda: server.ask().status_code == 200, "an answer", 60)
+    print(f"answers again {time.monotonic() - died:.2f} s after the engine died")
+    assert time.monotonic() - died < 10  # the warm slot takes live's weights; a new engine takes longer
     assert exact(server, live)
-    server.wait(lambda: all(slot["state"] == "ready" for slot in server.slots()), f"slot {slot['slot']} again")
+    server.wait(lambda: all(slot["state"] == "ready" for slot in server.slots()), "both slots again")
     assert exact(server, live)
+    text = httpx.get(f"{server.url}/metrics").text
+    restarts = re.findall(r'whetstone_engine_restarts_total\{reason="(\w+)",slot="\w"\} (\S+)', text)
+    assert restarts == [("died", "1.0")]
+    for slot in "ab":
+        assert f'vllm:generation_tokens_total{{slot="{slot}"' in text
 
 
 def generated(server: Server, core: psutil.Process) -> float:

@@ -1,6 +1,7 @@
 """The adapter on a real engine, against transformers, with untied embeddings (the serving tests use tied ones)."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,17 @@ from feedback.errors import EngineError
 from feedback.records import Message
 from serve.engines.base import TRANSCRIPTS, Engine, Transcript
 from serve.settings import ServeSettings
-from tests.serve.conftest import Reference, make_policy
+from tests.serve.conftest import Reference, make_policy, spoil
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 PROMPT = [7, 8, 9, 10, 11]
 LONG = list(range(6, 206))
 """Longer than a block, so that the prefix cache holds some of it."""
+
+
+def truncate(path: Path) -> None:
+    """Cut a file in the middle."""
+    os.truncate(path, path.stat().st_size // 2)
 
 
 def same(engine: Engine, reference: Reference) -> list[bool]:
@@ -59,9 +65,18 @@ def test_an_untied_engine_reloads_exactly_and_says_when_it_cannot(
         assert chat == Reference(second).chat("hello", 16)
         with pytest.raises(EngineError, match="did not load"):
             loop.run_until_complete(engine.load(tmp_path / "nowhere", "policy-0005", 5.0))
+        torn = spoil(second, tmp_path / "torn", lambda path: truncate(path / "model.safetensors"), sealed=False)
+        with pytest.raises(EngineError, match="did not load"):  # cut after its sums were checked, say
+            loop.run_until_complete(engine.load(torn, "policy-0006", 5.0))
         loop.run_until_complete(engine.load(first, "policy-0001", 5.0))
         assert same(engine, Reference(first)) == [True, True]
         assert any(metric.name == "vllm:generation_tokens" for metric in engine.metrics())
+        answering = [loop.create_task(engine.greedy(PROMPT, 400)) for _ in range(4)]
+        loop.run_until_complete(asyncio.sleep(0.2))
+        loop.run_until_complete(engine.kill())
+        ended = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*answering, return_exceptions=True), 5))
+        assert {type(end) for end in ended} == {EngineError}
+        assert engine.dead
     finally:
         loop.run_until_complete(engine.close())
         asyncio.set_event_loop(None)
