@@ -5,6 +5,8 @@ compared: it looks for three words in the bytes of an answer and parses nothing,
 that the servers need. ``python -m benchmarks.load`` reads one `Job` on standard input and prints one `Load`.
 """
 
+from __future__ import annotations
+
 import asyncio
 import subprocess
 import sys
@@ -12,8 +14,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from itertools import count
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    import aiohttp
 
 SETTLE_S = 0.5
 """Beginning of a load that counts for nothing: connections open and the batch fills."""
@@ -122,7 +128,7 @@ async def offer(job: Job) -> Load:
     return Load(job_seconds=job.seconds, tokens=job.tokens, answers=answers, client_cpu_s=spent)
 
 
-async def _caller(session: "aiohttp.ClientSession", job: Job, numbers: Iterator[int], began: float) -> list[Answer]:  # noqa: F821
+async def _caller(session: aiohttp.ClientSession, job: Job, numbers: Iterator[int], began: float) -> list[Answer]:
     answers = []
     while time.perf_counter() - began < job.seconds:
         answers.append(await _ask(session, body_of(job, next(numbers)), job.tokens, began))
@@ -151,7 +157,7 @@ def body_of(job: Job, number: int) -> bytes:
     )
 
 
-async def _ask(session: "aiohttp.ClientSession", body: bytes, tokens: int, began: float) -> Answer:  # noqa: F821
+async def _ask(session: aiohttp.ClientSession, body: bytes, tokens: int, began: float) -> Answer:
     import aiohttp
 
     started = time.perf_counter()

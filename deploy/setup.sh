@@ -2,7 +2,7 @@
 # Makes the virtual environment from the lock files and installs the system packages that are missing.
 #
 #   deploy/setup.sh run     what `make demo` and `make up` need: Python packages, redis-server
-#   deploy/setup.sh test    that, and what `make test` needs: development packages, chromium, promtool, strace
+#   deploy/setup.sh test    that, and what `make test` needs: development packages, chromium, promtool, strace, node
 #
 # A second call sees that nothing changed and returns at once. Environment: VENV (.venv), PYTHON (python3),
 # TORCH_INDEX (an extra package index that serves CPU builds of torch), PIP_ARGS (anything else for pip).
@@ -51,6 +51,14 @@ install_lock() { # install_lock FILE
   cp "$1" "$stamp"
 }
 
+install_node_lock() { # install_node_lock DIRECTORY
+  local stamp="$1/node_modules/.installed"
+  if [ -e "$stamp" ] && cmp -s "$1/package-lock.json" "$stamp"; then return; fi
+  say "installing the packages of $1/package-lock.json"
+  npm ci --prefix "$1" --no-audit --no-fund --loglevel=error >/dev/null
+  cp "$1/package-lock.json" "$stamp"
+}
+
 "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || install_package "Python's venv" python3-venv
 need_library libnuma.so.1 libnuma1 # vLLM's CPU kernels link to it
 [ -x "$venv/bin/python" ] || { say "making $venv"; "${PYTHON:-python3}" -m venv "$venv"; }
@@ -67,4 +75,7 @@ if [ "$want" = test ]; then
   need_package chromium chromium
   need_package promtool prometheus
   need_package strace strace
+  need_package node nodejs
+  need_package npm npm
+  install_node_lock tests/serve/clients/node
 fi
