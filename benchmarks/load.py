@@ -167,14 +167,15 @@ async def _ask(session: aiohttp.ClientSession, body: bytes, tokens: int, began: 
             async for chunk in response.content.iter_any():
                 first = first or time.perf_counter()
                 tail = (tail + chunk)[-TAIL_BYTES:]
-            fault = _fault(response.status, tail, tokens)
+            fault = whats_wrong(response.status, tail, tokens)
     except (aiohttp.ClientError, TimeoutError) as error:
         fault = f"{type(error).__name__}: {error}"
     ended = time.perf_counter()
     return Answer(started_s=started - began, ttft_s=(first or ended) - started, latency_s=ended - started, fault=fault)
 
 
-def _fault(status: int, tail: bytes, tokens: int) -> str:
+def whats_wrong(status: int, tail: bytes, tokens: int) -> str:
+    """Return what is wrong with a streamed answer by its last bytes; empty for nothing."""
     if status != 200:
         return f"status {status}: {tail.decode(errors='replace')[:200]}"
     if not tail.rstrip().endswith(b"data: [DONE]"):
