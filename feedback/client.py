@@ -96,7 +96,7 @@ class Ledger:
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise LedgerUnavailable(f"no Redis answers at {self.address}: {error}") from error
         except redis.ResponseError as error:
-            if _refuses(error):
+            if isinstance(error, REFUSED) or str(error).startswith(REFUSALS):
                 raise LedgerUnavailable(f"Redis at {self.address} refuses writes: {error}") from error
             raise
 
@@ -112,23 +112,6 @@ class Ledger:
         """
         with self.reach():
             return self._scripts[script](keys=keys, args=args)
-
-    def run_many(self, script: str, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
-        """Run a script once per (keys, args), each atomic by itself, in one round trip; return the answers.
-
-        A call that fails by itself (a key of a wrong type, say) gives its exception in place of an answer.
-
-        Raises:
-            LedgerUnavailable: Redis is down or refuses writes; some of the moves may have happened.
-        """
-        with self.reach() as client, client.pipeline(transaction=False) as line:
-            for keys, args in calls:
-                self._scripts[script](keys=keys, args=args, client=line)
-            answers = line.execute(raise_on_error=False)
-            for answer in answers:
-                if isinstance(answer, Exception) and (not isinstance(answer, redis.ResponseError) or _refuses(answer)):
-                    raise answer
-        return cast(list[Any], answers)
 
     def get(self, key: str, kind: type[R]) -> R | None:
         """Return the record stored as a string under ``key``, or None."""
@@ -157,11 +140,6 @@ class Ledger:
             if len(entries) < page:
                 return
             cursor = f"({entries[-1][0]}"
-
-
-def _refuses(error: redis.ResponseError) -> bool:
-    """Tell whether a reply means that this Redis takes no writes now."""
-    return isinstance(error, REFUSED) or str(error).startswith(REFUSALS)
 
 
 def encode(record: Record) -> str:

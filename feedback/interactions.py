@@ -6,11 +6,13 @@ Appends and reads; who may be logged is decided where the request is answered, w
 import time
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
-from typing import Any, Literal, cast
+from typing import Literal, cast
+
+import msgspec
 
 from feedback import keys
 from feedback.client import Ledger, decode, encode
-from feedback.errors import InvalidRecord, LedgerUnavailable, NotFound
+from feedback.errors import InvalidRecord, NotFound
 from feedback.records import Interaction, Rating
 
 TRIMMED = 5000
@@ -20,45 +22,33 @@ FATES: dict[int, Fate] = {1: "relayed", 0: "duplicate", -1: "erased"}
 
 
 def append(ledger: Ledger, interaction: Interaction, keep_s: int = keys.MONTH_S) -> bool:
-    """Store the interaction for ``keep_s``; return False if it was stored before, or its customer erased since."""
-    stored = ledger.run("log_interaction", *_call(interaction, encode(interaction), keep_s))
-    return bool(stored == 1)
+    """Store the interaction for ``keep_s``; return False if it was stored before, or its customer erased since.
+
+    Raises:
+        InvalidRecord: it cannot be stored.
+    """
+    (fate,) = append_many(ledger, [(interaction, encode(interaction))], keep_s)
+    if isinstance(fate, InvalidRecord):
+        raise fate
+    return fate == "relayed"
 
 
 def append_many(ledger: Ledger, records: Sequence[tuple[Interaction, str]], keep_s: int) -> list[Fate | InvalidRecord]:
-    """Store (interaction, its JSON) pairs in one round trip and say what became of each.
+    """Store (interaction, its JSON) pairs in one move and say what became of each.
 
     A record that the ledger can never take gives an `InvalidRecord` in its place and hinders no other.
 
     Raises:
-        LedgerUnavailable: the ledger does not answer or takes no writes; some may be stored, and may be sent again.
+        LedgerUnavailable: the ledger does not answer or takes no writes; sending them again is safe.
     """
     if not records:
         return []
-    calls = [_call(interaction, text, keep_s) for interaction, text in records]
-    return [_fate(ledger, reply) for reply in ledger.run_many("log_interaction", calls)]
-
-
-def _call(interaction: Interaction, text: str, keep_s: int) -> tuple[list[str], list[Any]]:
-    return (
-        [
-            keys.interaction(interaction.id),
-            keys.INTERACTIONS,
-            keys.interactions_of(interaction.customer),
-            keys.ERASED,
-        ],
-        [text, keep_s, interaction.id, interaction.customer, f"{interaction.created_at.timestamp():.3f}"],
-    )
-
-
-def _fate(ledger: Ledger, reply: Any) -> Fate | InvalidRecord:
-    if isinstance(reply, Exception):
-        with ledger.reach() as client:
-            shared = client.type(keys.INTERACTIONS)
-        if shared not in ("stream", "none"):
-            raise LedgerUnavailable(f"{keys.INTERACTIONS} is a {shared}, not a stream; nothing can be logged")
-        return InvalidRecord(f"the ledger refuses this record: {reply}")
-    return FATES[int(reply)]
+    rows = [(each.id, each.customer, f"{each.created_at.timestamp():.3f}", text) for each, text in records]
+    fates = ledger.run("log_interactions", [keys.INTERACTIONS, keys.ERASED], [msgspec.msgpack.encode(rows), keep_s])
+    return [
+        InvalidRecord(f"the ledger refuses this record: {fate}") if isinstance(fate, str) else FATES[fate]
+        for fate in fates
+    ]
 
 
 def get(ledger: Ledger, id: str) -> Interaction:
