@@ -23,7 +23,7 @@ app = typer.Typer(
 app.command("status")(status.status)
 app.command("collect")(status.collect)
 app.add_typer(keys.app, name="keys")
-app.command("policies")(policies.list_policies)
+app.add_typer(policies.app, name="policies")
 app.command("promote")(policies.promote)
 app.command("rollback")(policies.roll_back)
 app.command("lineage")(policies.show_lineage)

@@ -1,4 +1,4 @@
-"""``whetstone policies``, ``promote``, ``rollback``, ``lineage``: versions and the ``live`` alias."""
+"""``whetstone policies``, ``promote``, ``rollback``, ``lineage``: versions, the ``live`` alias and the canary."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ import typer
 
 from deploy.cli import output
 from deploy.cli.session import Actor, Json, ledger
-from feedback import lineage, policies, promotion
+from feedback import canary, lineage, policies, promotion
 from feedback.client import Ledger
 from feedback.errors import ConfigError
 from feedback.promotion import Thresholds
@@ -16,6 +16,47 @@ from feedback.settings import Settings
 
 Name = Annotated[str, typer.Argument(metavar="POLICY", help="A version such as policy-0007, or an alias.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
+
+app = typer.Typer(help="List policies; route a share of the callers to one.", invoke_without_command=True)
+
+
+@app.callback()
+def default(context: typer.Context, as_json: Json = False) -> None:
+    """List all policies with their figures, or do what the subcommand says."""
+    if context.invoked_subcommand is None:
+        list_policies(as_json)
+
+
+@app.command("canary")
+def route_canary(
+    name: Annotated[
+        str, typer.Argument(metavar="[POLICY]", help="A version or an alias; without one, the canary is shown.")
+    ] = "",
+    share: Annotated[
+        int | None,
+        typer.Option("--share", min=0, max=100, help="Percent of the callers of live; 0 only keeps it loaded."),
+    ] = None,
+    end: Annotated[bool, typer.Option("--end", help="Route nobody to the canary any more.")] = False,
+    reason: Reason = "",
+    actor: Actor = "",
+    as_json: Json = False,
+) -> None:
+    """Route a share of the callers of live to another policy; promoting and rolling back end that."""
+    if end and (name or share is not None):
+        raise ConfigError("--end takes neither a policy nor --share; at most one canary runs")
+    if bool(name) != (share is not None):
+        raise ConfigError("name a policy and its --share, in percent of the callers; or --end")
+    at = ledger()
+    if share is not None:
+        found, said = canary.begin(at, name, share, actor, reason), "answers {share} % of the callers of live"
+    elif end:
+        found, said = canary.end(at, actor, reason), "is no canary any more"
+    else:
+        found, said = canary.running(at), "answers {share} % of the callers of live"
+    if as_json:
+        output.show_json({"canary": None if end else found, **({"ended": found} if end else {})})
+    else:
+        output.say(f"{found.version} {said.format(share=found.share)}" if found is not None else "no canary runs")
 
 
 def list_policies(as_json: Json = False) -> None:

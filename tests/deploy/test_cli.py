@@ -249,3 +249,33 @@ def test_a_dead_ledger_is_one_line_on_standard_error(tmp_path: Path, url: str, c
     [line] = ended.stderr.splitlines()
     assert line.startswith("whetstone: ")
     assert sentence in line
+
+
+def test_a_canary_is_begun_shown_and_ended(run: Run, candidate: Ledger) -> None:
+    assert run("policies", "canary").out == "no canary runs\n"
+    begun = run("policies", "canary", "candidate", "--share", "10", "--actor", "olga", "--reason", "a tenth")
+    assert (begun.code, begun.out) == (0, "policy-0001 answers 10 % of the callers of live\n")
+    assert run("policies", "canary", "--json").json["canary"]["share"] == 10
+    again = run("policies", "canary", "policy-0000", "--share", "5")
+    assert (again.code, again.err) == (1, "whetstone: policy-0000 is live; a canary is another policy\n")
+    ended = run("policies", "canary", "--end", "--json").json
+    assert (ended["canary"], ended["ended"]["version"]) == (None, "policy-0001")
+    assert run("policies", "canary", "--end").code == 1
+    assert [entry.action for entry in promotion.audit(candidate)][1:] == ["begin canary", "end canary"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("candidate",),
+        ("--share", "10"),
+        ("candidate", "--share", "101"),
+        ("candidate", "--share", "-1"),
+        ("candidate", "--share", "12.5"),
+        ("candidate", "--share", "10%"),
+        ("candidate", "--share", "10", "--end"),
+    ],
+)
+def test_a_canary_without_a_whole_share_is_wrong_usage(run: Run, candidate: Ledger, arguments: tuple[str, ...]) -> None:
+    assert run("policies", "canary", *arguments).code == 2
+    assert candidate.redis.exists("ws:canary") == 0

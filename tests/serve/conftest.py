@@ -20,6 +20,7 @@ from feedback.artifacts import MANIFEST, new_directory, sha256_of, write_manifes
 from feedback.client import Ledger
 from feedback.records import Policy, SwapEvent, utc_now
 from tests.conftest import ROOT, RedisServer, free_port
+from tests.serve.rig import Rig
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<eos>{% endfor %}"
@@ -251,6 +252,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     pytest.importorskip("vllm")
     with serving(Server(tmp_path_factory.mktemp("serve"))) as found:
         yield found
+
+
+@pytest.fixture
+def rig(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Rig]:
+    """Return a maker of hot swapping over fake engines, given a number of slots."""
+    return lambda slots: Rig(ledger, monkeypatch, slots)
 
 
 def probe_rows(reference: Reference, prompts: list[list[int]], tokens: int) -> str:

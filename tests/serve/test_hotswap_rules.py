@@ -1,113 +1,18 @@
-"""What hot swapping decides, with engines that fail on demand and a real ledger (real engines: `test_hotswap`)."""
+"""What hot swapping with several slots decides (real engines: `test_hotswap`)."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from feedback import canary, metrics, policies, promotion
+from feedback import canary, metrics, promotion
 from feedback.client import Ledger
-from feedback.errors import EngineError, Overloaded, SwapFailed
-from feedback.records import Message, SwapEvent
-from serve import weights
-from serve.engines.base import Token
-from serve.engines.slot import Slot
-from serve.hotswap import HotSwap
+from feedback.errors import EngineError
 from serve.registry import Registry
-from serve.settings import ServeSettings
-from serve.traffic import Traffic
-from tests.builders import make_policy
-from tests.serve.fakes import FakeEngine
+from tests.serve.rig import A, B, C, D, Rig
 
 pytestmark = pytest.mark.redis
-A, B, C, D = (f"policy-{number:04d}" for number in range(4))
-SHAPE = weights.Shape(config="c", tokenizer="t", chat_template="t", tensors="t")
-
-
-class Rig:
-    """Hot swapping over fake engines; ``files_bad``, ``load_fails`` and ``probe_fails`` name versions."""
-
-    def __init__(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, slots: int) -> None:
-        self.ledger = ledger
-        self.files_bad: set[str] = set()
-        self.load_fails: set[str] = set()
-        self.probe_fails: set[str] = set()
-        self.engines: list[FakeEngine] = []
-        self.settings = ServeSettings.load(
-            slots=slots, replica="r1", poll_s=0.05, drain_deadline_s=0.3, swap_retry_s=0.4, gate_wait_s=1.0
-        )
-        for version in (A, B, C, D):
-            policies.register(ledger, make_policy(version, path=version))
-        monkeypatch.setattr(weights, "inspect", self._inspect)
-        self.slots = [Slot(name, self._start) for name in "abcd"[:slots]]
-        self.traffic = Traffic(self.slots, self.settings.gate_wait_s)
-
-    def _inspect(self, path: Path, sha256: str) -> weights.Shape:
-        if path.name in self.files_bad:
-            raise SwapFailed(f"{path.name} is bad")
-        return SHAPE
-
-    async def _start(self, path: Path, version: str) -> FakeEngine:
-        rig = self
-
-        class Engine(FakeEngine):
-            async def load(self, path: Path, version: str, deadline_s: float) -> None:
-                self.version = ""
-                await asyncio.sleep(0.02)
-                if version in rig.load_fails:
-                    raise EngineError("the load failed")
-                await super().load(path, version, deadline_s)
-
-            async def greedy(self, prompt: list[Message] | list[int], max_tokens: int) -> list[Token]:
-                if self.version in rig.probe_fails:
-                    raise EngineError("nothing finite")
-                return await super().greedy(prompt, max_tokens)
-
-        if version in self.load_fails:
-            raise EngineError("it did not start")
-        self.engines.append(Engine(path, version))
-        return self.engines[-1]
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[HotSwap]:
-        registry = Registry(self.ledger.url, "r1", Path("/nowhere"), lambda: self.traffic.slots)
-        hotswap = HotSwap(self.settings, registry, self.traffic, self.slots)
-        task = asyncio.create_task(hotswap.run())
-        try:
-            yield hotswap
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await hotswap.stop()
-
-    async def until(self, condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
-        async with asyncio.timeout(deadline_s):
-            while not condition():
-                await asyncio.sleep(0.005)
-
-    async def promote(self, version: str) -> None:
-        await asyncio.to_thread(promotion.promote, self.ledger, version, "olga")
-
-    async def live(self, version: str) -> None:
-        await self.until(lambda: self.traffic.live_version == version)
-
-    async def held(self, *versions: str) -> None:
-        await self.until(lambda: sorted(slot.version for slot in self.slots) == sorted(versions))
-
-    def events(self, version: str) -> list[SwapEvent]:
-        return [event for event in promotion.swaps(self.ledger) if event.version == version]
-
-    async def event(self, version: str, state: str) -> SwapEvent:
-        await self.until(lambda: any(event.state == state for event in self.events(version)))
-        return next(event for event in self.events(version) if event.state == state)
-
-
-@pytest.fixture
-def rig(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Rig]:
-    return lambda slots: Rig(ledger, monkeypatch, slots)
 
 
 def test_a_rollback_to_a_warm_slot_is_done_within_a_tenth_of_a_second(rig: Callable[[int], Rig]) -> None:
@@ -236,71 +141,6 @@ def test_a_canary_that_errs_gets_nobody_at_once_and_ends_in_the_audit(rig: Calla
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("fault", ["files_bad", "load_fails", "probe_fails"])
-def test_one_slot_gets_its_old_weights_back_and_callers_wait_meanwhile(rig: Callable[[int], Rig], fault: str) -> None:
-    async def story() -> None:
-        one = rig(1)
-        getattr(one, fault).add(B)
-        await one.promote(A)
-        async with one.running():
-            await one.live(A)
-            versions, done = set(), asyncio.Event()
-
-            async def caller() -> None:
-                while not done.is_set():
-                    slot = await one.traffic.enter("live", "me")
-                    with slot.hold():
-                        versions.add(slot.version)
-                        await asyncio.sleep(0.002)
-
-            callers = [asyncio.create_task(caller()) for _ in range(8)]
-            await one.promote(B)
-            failed = await one.event(B, "failed")
-            assert failed.previous == A
-            await one.live(A)
-            getattr(one, fault).clear()
-            await one.promote(C)
-            await one.live(C)
-            await asyncio.sleep(0.05)
-            done.set()
-            await asyncio.gather(*callers)
-            assert versions == {A, C}
-            assert len(one.engines) == 1
-
-    asyncio.run(story())
-
-
-def test_one_slot_defers_a_swap_that_its_callers_hold_up_and_does_it_later(rig: Callable[[int], Rig]) -> None:
-    async def story() -> None:
-        one = rig(1)
-        await one.promote(A)
-        async with one.running():
-            await one.live(A)
-            with one.slots[0].hold():
-                await one.promote(B)
-                assert (await one.event(B, "deferred")).previous == A
-                assert (await one.traffic.enter("live", "me")).version == A
-            await one.live(B)
-            states = [event.state for event in one.events(B)]
-            assert states[:2] == ["pending", "deferred"]
-            await one.event(B, "live")
-
-    asyncio.run(story())
-
-
-def test_at_the_gate_callers_wait_only_so_long(rig: Callable[[int], Rig]) -> None:
-    async def story() -> None:
-        traffic = Traffic([], gate_wait_s=0.1)
-        with traffic.shut():
-            assert traffic.answering
-            with pytest.raises(Overloaded) as caught:
-                await traffic.enter("live", "me")
-            assert caught.value.retry_after_s > 0
-            assert not traffic.answering
-
-    asyncio.run(story())
-
-
 @pytest.mark.parametrize("slots", [1, 2])
 def test_when_the_live_engine_dies_live_is_loaded_elsewhere_or_started_anew(
     rig: Callable[[int], Rig], slots: int
@@ -329,22 +169,6 @@ def test_when_the_live_engine_dies_live_is_loaded_elsewhere_or_started_anew(
             await found.held(*[A, B][:slots])
             assert len(found.engines) == slots + 1
             assert metrics.REGISTRY.get_sample_value(count, labels) == before + 1
-
-    asyncio.run(story())
-
-
-def test_after_a_refusal_a_dead_engine_comes_back_with_what_answered_last(rig: Callable[[int], Rig]) -> None:
-    async def story() -> None:
-        one = rig(1)
-        one.files_bad = {C}
-        await one.promote(A)
-        async with one.running():
-            await one.live(A)
-            await one.promote(C)
-            await one.event(C, "failed")
-            one.engines[0].dead = True
-            await one.until(lambda: len(one.engines) == 2 and one.traffic.answering)
-            assert one.traffic.live_version == A
 
     asyncio.run(story())
 
