@@ -5,6 +5,7 @@ Decided at the door, before anything is tokenised. Bookkeeping on one event loop
 A place is one sequence that an engine decodes. At most ``max_running`` places are taken at a time and ``max_waiting``
 more may wait. While nobody waits, anybody may take what is free; beyond that a key may hold only its fair share: the
 whole divided by the keys that hold something and one half, so that a key which was quiet until now always finds room.
+Background work leaves a quarter of the places to others.
 Waiting requests go in by: customers before background work, then the key with the fewest places, then age.
 """
 
@@ -109,7 +110,7 @@ class Admission:
         most = self._max_running + self._max_waiting
         if self.draining:
             raise self._refused("draining", Overloaded("this replica is shutting down; ask again"))
-        if wanted.background and total + places > max(1, self._max_running // 2):
+        if wanted.background and total + places > max(1, self._max_running * 3 // 4):
             raise self._refused("background", Overloaded("too busy for background work", self._retry_s(places)))
         if total + places > self._max_running:
             owners = len(self._held_of.keys() | {wanted.owner})

@@ -52,7 +52,11 @@ class Sampler:
         self._settings = settings
         self._client = httpx.AsyncClient(
             base_url=settings.serve_url,
-            headers={"Authorization": f"Bearer {settings.sampler_key}", "X-Whetstone-Consent": "no"},
+            headers={
+                "Authorization": f"Bearer {settings.sampler_key}",
+                "X-Whetstone-Consent": "no",
+                "X-Priority": "background",  # customers first
+            },
             timeout=httpx.Timeout(settings.sampling_attempt_s, connect=2.0),
             limits=httpx.Limits(max_connections=settings.sampling_in_flight),
             trust_env=False,

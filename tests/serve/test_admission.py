@@ -140,13 +140,13 @@ def test_those_who_hold_as_much_come_by_age() -> None:
     run(test())
 
 
-def test_background_work_may_take_half_and_leaves_the_rest_to_customers() -> None:
+def test_background_work_leaves_a_quarter_to_others() -> None:
     async def test() -> None:
         door = Admission(4, 4, 1000)
-        stack = await held(door, wanted("sampler", 2, background=True))
+        stack = await held(door, wanted("sampler", 3, background=True))
         with pytest.raises(Overloaded, match="background"):
             await held(door, wanted("sampler", background=True))
-        await (await held(door, wanted("ada", 2))).aclose()
+        await (await held(door, wanted("ada", 1))).aclose()
         await stack.aclose()
 
     run(test())

@@ -36,6 +36,7 @@ def test_one_request_gives_k_completions_stamped_with_where_they_came_from(setti
     request = api.requests[0]
     assert (request["n"], request["model"], request["temperature"], request["top_p"]) == (5, "live", 1.0, 1.0)
     assert request["headers"]["X-Whetstone-Consent"] == "no"
+    assert request["headers"]["X-Priority"] == "background"
     assert [each.seed for each in completions] == [request["seed"] + index for index in range(5)]
     assert {each.policy_version for each in completions} == {"policy-0003"}
     assert [each.finished for each in completions] == [False, True, True, True, True]
