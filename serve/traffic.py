@@ -16,7 +16,7 @@ from serve.canary import Outcome, Trial
 from serve.engines.slot import Slot, SlotState
 
 ALIASES = ("live", "previous", "candidate")
-PROBE_S = 10.0
+PROBE_S = 5.0
 """Seconds that the live slot may take for one token."""
 HELD_RETRY_S = 5.0
 """When a caller who waited for new weights in vain should ask again."""

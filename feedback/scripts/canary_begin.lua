@@ -1,4 +1,4 @@
--- Begin a canary or change the share of the running one, with its audit entry.
+-- Canary, begin: route a share of the callers to a policy, or change the running one's share, with its audit entry.
 --
 -- KEYS  1 ws:canary string Canary   2 ws:policies hash version -> Policy   3 ws:aliases hash alias -> version
 --       4 ws:audit stream

@@ -1,4 +1,4 @@
--- End the canary, with its audit entry.
+-- Canary, end: route nobody to it any more, with its audit entry.
 --
 -- KEYS  1 ws:canary string Canary   2 ws:audit stream
 -- ARGV  1 the canary that is meant (JSON, "" for whichever runs)  2 audit entry (JSON), its `before` filled in here

@@ -1,4 +1,4 @@
-// The operations page: asks the API every few seconds, draws what changed, and carries out two moves.
+// The operations page: asks the API every few seconds, draws what changed, and carries out the moves.
 
 import { $, $$, toast } from "/static/shared/dom.js";
 import { call, report, signIn } from "/static/shared/api.js";
@@ -28,8 +28,9 @@ async function refresh() {
   redraw("#aliases", [status.aliases, policies], () => sections.aliases(status, policies, ask));
   redraw("#tiles", [status.counts, status.queues, status.dead_letters], () => sections.tiles(status));
   redraw("#round", [status.round, status.round_requested], () => sections.round(status));
-  redraw("#slots", [status.slots, status.aliases.live], () => sections.slots(status));
-  redraw("#policies", policies, () => sections.policyRows(policies, ask));
+  redraw("#canary", [status.canary, policies.map((each) => each.version)], () => sections.canary(status, policies, ask));
+  redraw("#slots", [status.slots, status.aliases.live, status.canary], () => sections.slots(status));
+  redraw("#policies", [policies, status.canary], () => sections.policyRows(policies, status.canary, ask));
   redraw("#swaps", swaps, () => sections.swaps(swaps));
   redraw("#audit", audit, () => sections.audit(audit));
   for (const button of $$("[data-round]")) button.disabled = Boolean(status.round_requested);
@@ -46,21 +47,59 @@ async function keepFresh() {
   setTimeout(keepFresh, REFRESH_S * 1000);
 }
 
-/** Open the dialog for a move: "promote" a policy, or "rollback" to it. */
-function ask(kind, policy) {
+const MOVES = {
+  promote: {
+    title: "Promote",
+    text: "It answers all new requests once it is loaded and probed. What is live now stays warm as previous.",
+    method: "POST",
+    path: "promote",
+    done: ({ version }) => `${version} is live as soon as it is loaded`,
+  },
+  rollback: {
+    title: "Roll back to",
+    go: "Roll back",
+    text: "It is still warm: new requests go there at once.",
+    method: "POST",
+    path: "rollback",
+    done: ({ version }) => `${version} is live as soon as it is loaded`,
+  },
+  canary: {
+    title: "Canary",
+    go: "Route",
+    text: "This share of the callers of live gets its answers, each conversation always from the same policy. 0 only keeps it loaded. It ends by itself when it does markedly worse than live.",
+    method: "POST",
+    path: "canary",
+    done: ({ canary }) => `${canary.version} answers ${canary.share} % of the callers as soon as it is loaded`,
+  },
+  "end canary": {
+    title: "End canary",
+    go: "End",
+    text: "Nobody is routed to it any more; what it is answering is finished.",
+    method: "DELETE",
+    path: "canary",
+    done: ({ ended }) => `${ended.version} is no canary any more`,
+  },
+};
+
+/** Open the dialog for a move of a policy; `share` is what a canary's field begins with. */
+function ask(kind, policy, share = 5) {
+  const move = MOVES[kind];
   const promote = kind === "promote";
   const refused = promote && !policy.decision.promote;
   pending = { kind, policy };
-  $("#confirm-title").textContent = promote ? `Promote ${policy.version}` : `Roll back to ${policy.version}`;
-  $("#confirm-text").textContent = promote
-    ? "It answers all new requests once it is loaded and probed. What is live now stays warm as previous."
-    : "It is still warm: new requests go there at once.";
-  $("#confirm-checks").replaceChildren(...(promote ? sections.checkItems(policy.decision.reasons) : []));
+  $("#confirm-title").textContent = `${move.title} ${policy.version}`;
+  $("#confirm-text").textContent = move.text;
+  $("#confirm-checks").replaceChildren(
+    ...(promote || kind === "canary" ? sections.checkItems(policy.decision.reasons) : []),
+  );
   $("#override-box").hidden = !refused;
   $("#override").checked = false;
+  $("#share-box").hidden = kind !== "canary";
+  $("#share").disabled = kind !== "canary"; // a hidden field must not keep the form from being sent
+  $("#share").value = share;
   $("#reason").value = "";
   $("#confirm-error").textContent = "";
-  $("#confirm-go").textContent = promote ? "Promote" : "Roll back";
+  $("#confirm-go").textContent = move.go ?? move.title;
   showNeed();
   $("#confirm").showModal();
 }
@@ -74,12 +113,14 @@ function showNeed() {
 async function go(event) {
   event.preventDefault();
   const { kind, policy } = pending;
-  const reason = $("#reason").value.trim();
-  const body = kind === "promote" ? { version: policy.version, reason, override: $("#override").checked } : { reason };
+  const move = MOVES[kind];
+  const body = { reason: $("#reason").value.trim() };
+  if (kind === "promote") Object.assign(body, { version: policy.version, override: $("#override").checked });
+  if (kind === "canary") Object.assign(body, { version: policy.version, share: Number($("#share").value) });
   try {
-    const { version } = await call("POST", `/v1/operations/${kind}`, body);
+    const answer = await call(move.method, `/v1/operations/${move.path}`, body);
     $("#confirm").close();
-    toast(`${version} is live as soon as it is loaded`);
+    toast(move.done(answer));
     await refresh();
   } catch (error) {
     $("#confirm-error").textContent = error.message;

@@ -89,8 +89,30 @@ function stageNote({ seconds, progress }, name, running) {
   return seconds[name] === undefined ? "" : `${seconds[name].toFixed(1)} s`;
 }
 
+/** Return the canary with its controls. */
+export function canary({ canary: running }, policies, act) {
+  if (!running) return [el("p", { class: "muted", text: "None. Any policy below can be given a share of the callers." })];
+  const policy = policies.find((each) => each.version === running.version);
+  const told = `${running.share} % of the callers of live, ${ago(running.since)}, by ${running.actor}`;
+  return [
+    el(
+      "div",
+      { class: "row" },
+      el("b", { class: "mono", text: running.version }),
+      el("span", { class: "muted small", text: told }),
+    ),
+    el("meter", { min: 0, max: 100, value: running.share, "aria-label": `${running.share} percent of the callers` }),
+    el(
+      "div",
+      { class: "row" },
+      policy && el("button", { text: "Change share", onclick: () => act("canary", policy, running.share) }),
+      policy && el("button", { class: "danger", text: "End canary", onclick: () => act("end canary", policy) }),
+    ),
+  ];
+}
+
 /** Return one line per engine slot. */
-export function slots({ slots: found, aliases }) {
+export function slots({ slots: found, aliases, canary: trial }) {
   if (!found.length) return [el("p", { class: "muted", text: "This process serves no model." })];
   return found.map((slot) =>
     el(
@@ -100,6 +122,9 @@ export function slots({ slots: found, aliases }) {
       el("span", { class: "mono", text: slot.version || "empty" }),
       el("span", { class: `chip ${{ ready: "steel", failed: "bad" }[slot.state] ?? ""}`, text: slot.state }),
       slot.state === "ready" && slot.version === aliases.live ? el("span", { class: "chip good", text: "live" }) : null,
+      slot.state === "ready" && slot.version === trial?.version
+        ? el("span", { class: "chip accent", text: `canary ${trial.share} %` })
+        : null,
       el("span", { class: "grow" }),
       el("span", { class: "muted small", text: `${slot.in_flight} in flight` }),
     ),
@@ -107,7 +132,7 @@ export function slots({ slots: found, aliases }) {
 }
 
 /** Return one table row per policy. */
-export function policyRows(policies, act) {
+export function policyRows(policies, trial, act) {
   return policies.map((policy) => {
     const live = policy.aliases.includes("live");
     const figures = policy.figures ?? {};
@@ -125,7 +150,12 @@ export function policyRows(policies, act) {
       el("td", { text: short(figures.kl_nats) }),
       el("td", { text: short(figures.length_ratio) }),
       el("td", {}, gateDetails(policy)),
-      el("td", {}, live ? null : el("button", { text: "Promote", onclick: () => act("promote", policy) })),
+      el(
+        "td",
+        { class: "nowrap" },
+        live ? null : el("button", { text: "Promote", onclick: () => act("promote", policy) }),
+        live || trial ? null : el("button", { class: "quiet", text: "Canary", onclick: () => act("canary", policy) }),
+      ),
     );
   });
 }
@@ -163,9 +193,10 @@ function draw(tag, attributes) {
 export function swaps(events) {
   if (!events.length) return [el("li", {}, el("span", { class: "muted", text: "No swap yet." }))];
   return events.map((event) => {
-    const kind = { live: "good", failed: "bad", pending: "steel" }[event.state];
+    const kind = { live: "good", failed: "bad", deferred: "bad", pending: "steel", staged: "accent" }[event.state];
     const left = event.in_flight && event.previous ? `, ${event.in_flight} in flight stayed on ${event.previous}` : "";
-    const details = event.state === "live" ? `loaded in ${event.load_s.toFixed(2)} s${left}` : event.error;
+    const loaded = event.load_s ? `loaded in ${event.load_s.toFixed(2)} s` : "was warm";
+    const details = { live: `${loaded}${left}`, staged: loaded }[event.state] ?? event.error;
     return entry(event.at, kind, event.state, event.version, `on ${event.replica}`, details);
   });
 }
@@ -175,7 +206,7 @@ export function audit(entries) {
   if (!entries.length) return [el("li", {}, el("span", { class: "muted", text: "Nothing yet." }))];
   return entries.map((each) => {
     const kind = each.action === "roll back" || each.action.includes("refused") ? "bad" : "accent";
-    const what = each.after ? `${each.before || "none"} → ${each.after}` : each.subject;
+    const what = each.after ? `${each.before || "none"} → ${each.after}` : each.before || each.subject;
     return entry(each.at, kind, each.action, what, `by ${each.actor}`, each.reason);
   });
 }

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from feedback import policies, promotion, rounds
+from feedback import canary, policies, promotion, rounds
 from feedback.ids import new_id
 from feedback.records import EvaluationReport, Kind, Policy, utc_now
 
@@ -61,6 +61,34 @@ def test_going_against_the_gate_takes_a_tick_and_a_reason(site: "Site", watched:
     go.click()
     page.wait_for_selector(f".alias.live .version:text-is('{version}')")
     assert next(iter(promotion.audit(site.ledger))).reason == "override: we need it"
+
+
+def test_a_canary_is_begun_changed_and_ended_from_the_page(site: "Site", watched: "Watched") -> None:
+    first, second = register(site, "base"), register(site, "ppo", GOOD)
+    promotion.promote(site.ledger, first, "setup", "first")
+    page = watched.open(site, "/operations", site.key("operator", "olga"))
+    page.wait_for_selector("#canary:has-text('None.')")
+    page.click(f"#policies tr:has-text('{second}') button:text-is('Canary')")
+    assert page.locator("#confirm-title").inner_text() == f"Canary {second}"
+    page.fill("#share", "101")
+    page.click("#confirm-go")
+    assert canary.running(site.ledger) is None  # the field does not take it
+    page.fill("#share", "10")
+    page.fill("#reason", "a tenth")
+    page.click("#confirm-go")
+    page.wait_for_selector("#canary:has-text('10 % of the callers of live')")
+    page.click("#canary button:text-is('Change share')")
+    assert page.input_value("#share") == "10"
+    page.fill("#share", "25")
+    page.click("#confirm-go")
+    page.wait_for_selector("#canary:has-text('25 % of the callers of live')")
+    assert page.locator("#policies button:text-is('Canary')").count() == 0
+    page.click("#canary button:text-is('End canary')")
+    page.click("#confirm-go")
+    page.wait_for_selector("#canary:has-text('None.')")
+    moves = [(entry.actor, entry.action, entry.reason) for entry in promotion.audit(site.ledger)]
+    assert moves[1:] == [("olga", "begin canary", "a tenth"), ("olga", "begin canary", ""), ("olga", "end canary", "")]
+    page.wait_for_selector(f"#audit:has-text('{second} at 25 %')")
 
 
 def test_page_follows_the_ledger_by_itself_and_asks_for_a_round(site: "Site", watched: "Watched") -> None:
