@@ -1,4 +1,4 @@
-"""The three pages and their static files: templates in, headers that forbid everything a page does not need.
+"""The pages and their static files: templates in, headers that forbid everything a page does not need.
 
 Knows which files exist; the pages themselves talk to the API as any other client would.
 """
@@ -17,6 +17,11 @@ PAGES = {
     "labeling": "Labeling",
     "operations": "Operations",
 }
+PLAIN = {
+    "privacy": "What is stored",
+    "share": "A shared chat",
+}
+"""Pages that need no key, beside those in the bar."""
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 HEADERS = {
     "Content-Security-Policy": (
@@ -46,10 +51,10 @@ def make_router() -> APIRouter:
         return RedirectResponse("/playground", headers=HEADERS)
 
     def page(name: str) -> Callable[[], HTMLResponse]:
-        html = templates.get_template(f"{name}/{name}.html").render(page=name, pages=PAGES)
+        html = templates.get_template(f"{name}/{name}.html").render(page=name, pages=PAGES, titles=PAGES | PLAIN)
         return lambda: HTMLResponse(html, headers=HEADERS)
 
-    for name in PAGES:
+    for name in (*PAGES, *PLAIN):
         router.add_api_route(f"/{name}", page(name), methods=["GET"])
 
     @router.get("/static/{page}/{name}")

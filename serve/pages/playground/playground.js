@@ -1,201 +1,224 @@
-// The Playground: one conversation, its parameters, and who may learn from it.
+// The Playground: wires the parts of the page to each other and to the keyboard.
 
-import { $, $$, announce, el, fromTemplate } from "/static/shared/dom.js";
+import { $, $$, el, toast } from "/static/shared/dom.js";
 import { call, report, signIn } from "/static/shared/api.js";
-import { offer } from "/static/playground/feedback.js";
-import { ask } from "/static/playground/stream.js";
+import * as account from "/static/playground/account.js";
+import * as aside from "/static/playground/aside.js";
+import * as chats from "/static/playground/chat.js";
+import { showCode } from "/static/playground/code.js";
+import * as history from "/static/playground/history.js";
+import * as palette from "/static/playground/palette.js";
+import * as panes from "/static/playground/panes.js";
+import * as parameters from "/static/playground/parameters.js";
+import { consents, learnMe, learnModels, session } from "/static/playground/session.js";
 
-const DEFAULTS = { temperature: "0.7", top_p: "1", max_tokens: "128", seed: "", system: "" };
+const NOTICE = "1"; // raised whenever what is said about storing changes
+const WORDS = {
+  chat: ["Ask the live policy", "Rate what you get: people's feedback is what the next policy learns from.", "Ask something…", "Send"],
+  complete: ["Let it go on", "The policy continues your text, with no chat around it.", "Text to be continued…", "Complete"],
+  compare: ["", "", "Ask all panes the same…", "Send"],
+  battle: ["", "", "Ask both. Their names come after your vote…", "Battle"],
+};
 const EXAMPLES = {
   chat: ["Explain the moon landing to a 6 year old in a few sentences.", "List three colours.", "Where does Tom live?"],
   complete: ["Q: What is the capital of France?\nA:", "Once upon a time", "The frog jumped into"],
 };
 
-let mode = "chat";
-let messages = [];
-let running = null; // the AbortController of the answer that is being written
-
-const number = (id) => ($(`#${id}`).value === "" ? undefined : Number($(`#${id}`).value));
-
-function request(prompt) {
-  const body = {
-    model: $("#model").value,
-    stream: true,
-    stream_options: { include_usage: true },
-    temperature: number("temperature"),
-    top_p: number("top_p"),
-    max_tokens: number("max_tokens"),
-    seed: number("seed"),
-  };
-  if (mode === "complete") return ["/v1/completions", { ...body, prompt }];
-  const system = $("#system").value.trim();
-  const asked = [...(system ? [{ role: "system", content: system }] : []), ...messages];
-  return ["/v1/chat/completions", { ...body, messages: asked }];
-}
+const single = () => ["chat", "complete"].includes(session.mode);
+const busy = () => chats.busy() || panes.busy();
 
 async function submit() {
-  const prompt = $("#prompt").value;
-  if (running || !prompt.trim() || !$("#max_tokens").reportValidity() || !$("#seed").reportValidity()) return;
-  $("#welcome").hidden = true;
-  const asked = addTurn("turn-user", mode === "complete" ? "prompt" : "");
-  $(".text", asked).textContent = prompt;
-  if (mode === "chat") {
-    messages.push({ role: "user", content: prompt });
-    $("#prompt").value = "";
-  }
-  const turn = addTurn("turn-assistant", "streaming");
-  running = new AbortController();
+  const text = $("#prompt").value;
+  const fault = parameters.problems(session.values);
+  if (busy() || !text.trim()) return;
+  if (fault) return toast(fault, "bad");
+  if (session.mode !== "complete") $("#prompt").value = "";
+  const asking = single() ? chats.submit(text) : panes.submit(parameters.filled(text, session.variables));
   showRunning();
-  await answer(turn, request(prompt), running.signal);
-  running = null;
+  if ((await asking) === false) $("#prompt").value ||= text;
   showRunning();
+  showHistory();
   $("#prompt").focus();
 }
 
-async function answer(turn, [path, body], signal) {
-  const consent = $("#consent").checked;
-  let state = null;
-  let fault = "";
-  try {
-    for await (state of ask(path, body, { consent, signal })) {
-      $(".text", turn).textContent = state.text;
-      $(".version", turn).textContent = state.version;
-      follow();
-    }
-  } catch (error) {
-    if (error.name !== "AbortError") fault = `${error.message}. Your prompt is back in the box.`;
-    if (error.status === 401) report(error);
-  }
-  turn.classList.remove("streaming");
-  $(".error", turn).textContent = fault;
-  if (state) conclude(turn, state, signal.aborted ? "stopped" : fault ? "broken off" : state.finish, consent);
-  else $(".figures", turn).textContent = signal.aborted ? "stopped" : "";
-  const usable = state && state.text && !fault;
-  if (mode === "chat" && usable) messages.push({ role: "assistant", content: state.text });
-  if (mode === "chat" && !usable) $("#prompt").value ||= messages.pop().content;
-  announce(fault || "Answer complete");
-}
-
-function conclude(turn, state, finish, consent) {
-  const figures = [finish];
-  if (state.usage) figures.push(`${state.usage.prompt_tokens} → ${state.usage.completion_tokens} tokens`);
-  if (state.first_s) figures.push(`first after ${Math.round(state.first_s * 1000)} ms`);
-  figures.push(`${state.total_s.toFixed(2)} s`);
-  if (!consent) figures.push("not logged");
-  $(".figures", turn).textContent = figures.filter(Boolean).join(" · ");
-  $(".figures", turn).title = state.id;
-  if (state.id) offer(turn, state.id, () => state.text, consent);
-  follow();
-}
-
-function addTurn(template, extra) {
-  const turn = fromTemplate(template);
-  if (extra) turn.classList.add(extra);
-  $("#thread").append(turn);
-  follow(true);
-  return turn;
-}
-
-/** Keep the end in sight, unless the person scrolled up to read. */
-function follow(always = false) {
-  const thread = $("#thread");
-  const behind = thread.scrollHeight - thread.scrollTop - thread.clientHeight;
-  if (always || behind < 120) thread.scrollTop = thread.scrollHeight;
+function stop() {
+  chats.stop();
+  panes.stop();
 }
 
 function showRunning() {
-  $("#send").hidden = Boolean(running);
-  $("#stop").hidden = !running;
-  for (const control of $$("#mode-chat, #mode-complete, #new, #model")) control.disabled = Boolean(running);
+  $("#send").hidden = busy();
+  $("#stop").hidden = !busy();
+  for (const control of $$(".tools .segments button, #new, #model, #consent")) control.disabled = busy();
+  $("#consent").disabled ||= !session.me.consent;
 }
 
-function setMode(chosen) {
-  mode = chosen;
-  $("#mode-chat").setAttribute("aria-pressed", String(mode === "chat"));
-  $("#mode-complete").setAttribute("aria-pressed", String(mode === "complete"));
-  document.body.classList.toggle("complete", mode === "complete");
-  $("#new").textContent = mode === "chat" ? "New chat" : "Clear";
-  $("#send").textContent = mode === "chat" ? "Send" : "Complete";
-  $("#prompt").placeholder =
-    mode === "chat"
-      ? "Ask something…  Enter sends, Shift+Enter makes a new line"
-      : "Text for the policy to continue…  Ctrl+Enter runs";
-  clear();
-}
-
-function clear() {
-  messages = [];
-  for (const turn of $$("#thread .turn")) turn.remove();
-  $("#welcome").hidden = false;
-  $("#examples").replaceChildren(
-    ...EXAMPLES[mode].map((text) => el("button", { type: "button", text, onclick: () => useExample(text) })),
-  );
-  $("#prompt").focus();
+function setMode(mode) {
+  session.mode = mode;
+  for (const button of $$(".tools .segments button")) button.setAttribute("aria-pressed", String(button.id === `mode-${mode}`));
+  document.body.dataset.mode = mode;
+  const [title, words, placeholder, send] = WORDS[mode];
+  $("#welcome-title").textContent = title;
+  $("#welcome-words").textContent = words;
+  $("#prompt").placeholder = placeholder;
+  $("#send").textContent = send;
+  $("#thread").hidden = !single();
+  $("#panes").hidden = single();
+  $("#verdict").hidden = true;
+  $("#examples").replaceChildren(...(EXAMPLES[mode] ?? []).map((text) =>
+    el("button", { type: "button", text, onclick: () => useExample(text) })));
 }
 
 function useExample(text) {
   $("#prompt").value = text;
   $("#prompt").focus();
+  aside.showVariables();
 }
 
-function showParameters() {
-  for (const id of ["temperature", "top_p"]) $(`#${id}-value`).textContent = Number($(`#${id}`).value).toFixed(2);
+/** Begin anew in a mode. */
+function begin(mode = session.mode) {
+  setMode(mode);
+  if (single()) chats.open(history.newChat(mode, $("#consent").checked));
+  else panes.open(mode);
+  showHistory();
+  showConsent();
+  $("#prompt").focus();
+}
+
+function openChat(chat) {
+  if (busy()) return;
+  setMode(chat.mode);
+  $("#consent").checked = chat.logged;
+  chats.open(chat);
+  showConsent();
+  showHistory();
+  if (matchMedia("(max-width: 1100px)").matches) toggleHistory(false);
+}
+
+function showHistory() {
+  history.draw(chats.chat.id, {
+    open: openChat,
+    gone: (chat) => (chat.id === chats.chat.id ? begin("chat") : showHistory()),
+    renamed: (id, title) => {
+      if (chats.chat.id === id) chats.chat.title = title;
+      showHistory();
+    },
+  });
 }
 
 function showConsent() {
-  const on = $("#consent").checked;
+  const on = consents();
+  chats.chat.logged = on;
   document.body.classList.toggle("no-consent", !on);
   $("#consent-state").textContent = on ? "Logged for training: on" : "Logged for training: off";
-  sessionStorage.setItem("whetstone-consent", on ? "yes" : "no");
+  $("#consent-why").textContent = session.me.consent
+    ? session.mode === "battle" && !on ? "Votes would not be stored, so battles are off too." : on ? "" : "Answers stay in this browser and cannot be rated."
+    : "Your key's owner turned it off.";
+  $("#consent").disabled = !session.me.consent;
+  sessionStorage.setItem("whetstone-consent", $("#consent").checked ? "yes" : "no");
 }
 
-function reset() {
-  for (const [id, value] of Object.entries(DEFAULTS)) $(`#${id}`).value = value;
-  showParameters();
+function toggleHistory(shown = !document.body.classList.contains("with-history")) {
+  document.body.classList.toggle("with-history", shown);
+  $("#history-toggle").setAttribute("aria-expanded", String(shown));
 }
+
+function toggleParameters(shown = $("#parameters").hidden) {
+  $("#parameters").hidden = !shown;
+  $("#parameters-toggle").setAttribute("aria-expanded", String(shown));
+}
+
+function code() {
+  const headers = consents() ? {} : { "X-Whetstone-Consent": "no" };
+  showCode(chats.nextRequest($("#prompt").value), headers);
+}
+
+/** Ask what was asked before of other versions too. */
+function replay(messages) {
+  begin("compare");
+  const before = messages.slice(0, -1).map((message) => ({ ...message, given: true }));
+  panes.open("compare", { messages: before });
+  $("#prompt").value = messages.at(-1)?.content ?? "";
+  $("#prompt").focus();
+}
+
+const COMMANDS = [
+  ["New chat", "", () => begin("chat")],
+  ["Complete a text", "", () => begin("complete")],
+  ["Compare versions", "", () => begin("compare")],
+  ["Blind battle", "", () => begin("battle")],
+  ["Regenerate the last answer", "Ctrl ⇧ R", () => chats.regenerate()],
+  ["Edit the last prompt", "↑", () => chats.editLast()],
+  ["Stop", "Esc", stop],
+  ["Turn logging for training on or off", "", () => $("#consent").click()],
+  ["Show the request as code", "", code],
+  ["Search your chats", "", () => (toggleHistory(true), $("#search").focus())],
+  ["Show or hide the parameters", "", () => toggleParameters()],
+  ["Reset the parameters", "", () => aside.setValues({})],
+  ["Show answers as Markdown", "", () => aside.read("markdown")],
+  ["Show answers raw", "", () => aside.read("raw")],
+  ["Show token probabilities", "", () => aside.read("tokens")],
+  ["Account: limits, keys, shared chats, delete my data", "", account.show],
+  ["What is stored, and how to delete it", "", () => window.open("/privacy", "_blank", "noopener")],
+];
 
 function onKey(event) {
-  if (event.key === "Escape" && running) running.abort();
-  if (event.key !== "Enter" || event.target.id !== "prompt" || event.isComposing) return;
   const chord = event.ctrlKey || event.metaKey;
-  if (chord || (mode === "chat" && !event.shiftKey)) {
-    event.preventDefault();
-    submit();
-  }
+  if (chord && event.key.toLowerCase() === "k") return handled(event, palette.open);
+  if ($("dialog[open]")) return;
+  if (chord && event.shiftKey && event.key.toLowerCase() === "r" && single()) return handled(event, () => chats.regenerate());
+  if (event.key === "Escape" && busy()) return handled(event, stop);
+  if (event.target.id !== "prompt" || event.isComposing) return;
+  if (event.key === "ArrowUp" && !$("#prompt").value && single()) return handled(event, chats.editLast);
+  if (event.key === "Enter" && (chord || (session.mode !== "complete" && !event.shiftKey))) handled(event, submit);
 }
 
-function showModels({ data }) {
-  const chosen = $("#model").value;
-  $("#model").replaceChildren(
-    ...data.map((model) => {
-      const exact = model.root && model.root !== model.id ? ` → ${model.root}` : "";
-      return el("option", { value: model.id, text: model.id + exact });
-    }),
-  );
-  if (data.some((model) => model.id === chosen)) $("#model").value = chosen;
+function handled(event, action) {
+  event.preventDefault();
+  action();
 }
 
-function start(models) {
-  showModels(models);
-  $("#composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    submit();
-  });
+function wire() {
   document.addEventListener("keydown", onKey);
-  $("#stop").addEventListener("click", () => running?.abort());
-  $("#new").addEventListener("click", clear);
-  $("#mode-chat").addEventListener("click", () => setMode("chat"));
-  $("#mode-complete").addEventListener("click", () => setMode("complete"));
-  $("#reset").addEventListener("click", reset);
-  $("#temperature").addEventListener("input", showParameters);
-  $("#top_p").addEventListener("input", showParameters);
-  $("#consent").checked = sessionStorage.getItem("whetstone-consent") !== "no";
+  $("#composer").addEventListener("submit", (event) => handled(event, submit));
+  $("#stop").addEventListener("click", stop);
+  $("#new").addEventListener("click", () => begin(single() ? session.mode : "chat"));
+  for (const button of $$(".tools .segments button")) button.addEventListener("click", () => begin(button.id.slice(5)));
   $("#consent").addEventListener("change", showConsent);
-  $("#model").addEventListener("focus", () => call("GET", "/v1/models").then(showModels, report));
-  if (matchMedia("(max-width: 860px)").matches) $("#parameters").open = false;
-  showParameters();
-  showConsent();
-  setMode("chat");
+  $("#model").addEventListener("focus", () => learnModels().catch(() => {}));
+  $("#history-toggle").addEventListener("click", () => toggleHistory());
+  $("#parameters-toggle").addEventListener("click", () => toggleParameters());
+  $("#view-code").addEventListener("click", code);
+  $("#commands").addEventListener("click", palette.open);
+  $("#search").addEventListener("input", showHistory);
+  chats.use({ changed: () => (showRunning(), showHistory()), share: account.share, replay });
+  palette.wire(COMMANDS);
+  account.wire(() => begin("chat"));
+}
+
+/** Say once what is stored, and again whenever that changes. */
+function notice() {
+  const dialog = $("#notice");
+  if (!session.me.consent || localStorage.getItem("whetstone-notice") === NOTICE) return;
+  dialog.addEventListener("close", () => {
+    localStorage.setItem("whetstone-notice", NOTICE);
+    if (dialog.returnValue === "off" && $("#consent").checked) $("#consent").click();
+    $("#prompt").focus();
+  });
+  dialog.showModal();
+}
+
+async function start(models) {
+  await learnMe().catch(report);
+  await learnModels(models).catch(report);
+  if (session.me.owner) history.useOwner(session.me.owner);
+  wire();
+  aside.wire(() => single() && chats.draw());
+  $("#consent").checked = session.me.consent && sessionStorage.getItem("whetstone-consent") !== "no";
+  if (matchMedia("(max-width: 860px)").matches) toggleParameters(false);
+  toggleHistory(matchMedia("(min-width: 1280px)").matches);
+  begin("chat");
+  notice();
 }
 
 signIn(() => call("GET", "/v1/models"), start);

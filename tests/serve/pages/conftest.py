@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 import uvicorn
@@ -21,7 +21,9 @@ from feedback.records import Comparison, Completion, Message, Prompt, utc_now
 from serve.app import make_app
 from serve.settings import ServeSettings
 from serve.spool import Spool
+from serve.traffic import Traffic
 from tests.conftest import free_port
+from tests.serve.pages.upstream import OTHER, VERSION
 
 
 class Site:
@@ -49,8 +51,9 @@ class Site:
         self._server.should_exit = True
         self._thread.join(timeout=20)
 
-    def key(self, role: str, owner: str) -> str:
-        return access.create(self.ledger, role, owner, group="training" if role == "labeler" else "")[0]
+    def key(self, role: str, owner: str, consent: bool = True) -> str:
+        group = "training" if role == "labeler" else ""
+        return access.create(self.ledger, role, owner, group=group, consent=consent)[0]
 
     def prompt(self, text: str = "Where does Bob live?") -> Prompt:
         prompt = Prompt(
@@ -76,6 +79,20 @@ class Site:
         wanted = self.prompt(prompt)
         demonstrations.request(self.ledger, wanted)
         return wanted
+
+
+class Loaded(NamedTuple):
+    """A slot, as far as pages look at it."""
+
+    version: str
+
+
+@pytest.fixture
+def two_policies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traffic that holds a live policy and a candidate; ask for it before `site`."""
+    aliases = {"live": VERSION, "candidate": OTHER}
+    monkeypatch.setattr(Traffic, "names", lambda self: iter([*aliases, *aliases.values()]))
+    monkeypatch.setattr(Traffic, "choose", lambda self, name: Loaded(aliases.get(name, name)))
 
 
 @pytest.fixture

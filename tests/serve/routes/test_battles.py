@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from feedback import access, comparisons, interactions, labels, votes
@@ -11,6 +12,7 @@ from tests.builders import make_interaction
 from tests.serve.routes.conftest import SlotState
 
 if TYPE_CHECKING:
+    from tests.serve.conftest import Server
     from tests.serve.routes.conftest import World
 
 pytestmark = pytest.mark.redis
@@ -164,3 +166,31 @@ def test_unusable_vote_is_refused(two: "World", fields: dict[str, Any]) -> None:
     answer = vote(two, id, said, **fields)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == next(iter(fields))
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_real_battle_hides_its_versions_until_the_vote_and_tells_the_truth_then(server: "Server") -> None:
+    headers = server.auth()
+    begun = httpx.post(f"{server.url}/v1/battles", headers=headers, timeout=30)
+    assert begun.status_code == 200, begun.text
+    said = []
+    for side, stream in zip(begun.json()["sides"], (False, True), strict=True):
+        answer = server.ask(model=side, max_tokens=16, stream=stream, return_token_ids=True)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-policy-version"] == side
+        assert "policy-" not in answer.text + str(answer.headers)
+        said.append(answer.headers["x-request-id"])
+        assert server.ask(role="private", model=side).status_code == 404
+    url = f"{server.url}/v1/battles/{begun.json()['id']}/vote"
+    vote = {"verdict": "tie", "a": said[0], "b": said[1]}
+    revealed = httpx.post(url, json=vote, headers=headers, timeout=30)
+    assert revealed.status_code == 200, revealed.text
+    versions = revealed.json()["versions"]
+    comparison = comparisons.get(server.ledger, f"cmp_{begun.json()['id']}")
+    assert [each.policy_version for each in comparison.completions] == [versions["a"], versions["b"]]
+    for each in comparison.completions:
+        reference = server.references[each.policy_version]
+        expected = reference.tokenizer.decode(reference.chat("hello", 16), skip_special_tokens=True)
+        assert each.text.rstrip("\ufffd") == expected.rstrip("\ufffd")
+    assert httpx.post(url, json=vote, headers=headers, timeout=30).status_code == 409
