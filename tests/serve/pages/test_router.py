@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from serve import errors
-from serve.pages.router import HERE, PAGES, make_router, static_files
+from serve.pages.router import HERE, PAGES, PLAIN, make_router, static_files
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_root_leads_to_the_playground(client: TestClient) -> None:
     assert (answer.status_code, answer.headers["location"]) == (307, "/playground")
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *PLAIN])
 def test_page_carries_a_policy_that_allows_no_inline_code_and_nothing_from_elsewhere(
     client: TestClient, name: str
 ) -> None:
@@ -41,7 +41,7 @@ def test_every_file_that_a_page_or_module_names_is_served_with_its_type(client: 
     named = set()
     for path in HERE.glob("*/*"):
         named |= set(re.findall(r"/static/[a-z]+/[a-z]+\.(?:js|css|svg)", path.read_text()))
-    for page in PAGES:
+    for page in (*PAGES, *PLAIN):
         named |= set(re.findall(r"/static/[\w/.]+", client.get(f"/{page}").text))
     assert len(named) >= 10
     for path in named:
