@@ -103,6 +103,8 @@ def _failure(status: int, body: bytes) -> WhetstoneError:
     error = _error_object(body)
     message = str(error.get("message") or "the engine refused the request")
     param = error.get("param")
+    if message.startswith("max_tokens must be at least 1"):  # the door lets no such request in: nothing is left over
+        message = "the prompt fills the model's maximum context length and leaves no room for an answer"
     too_long = "context length" in message
     return InvalidRequest(
         message.splitlines()[0][:500],

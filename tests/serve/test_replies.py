@@ -101,6 +101,13 @@ def test_a_prompt_that_is_too_long_has_openais_code() -> None:
     assert reply.failure.code == "context_length_exceeded"
 
 
+def test_a_prompt_that_leaves_no_room_is_too_long_too() -> None:
+    reply, _ = play(400, b'{"error": {"message": "max_tokens must be at least 1, got 0."}}')
+    assert isinstance(reply.failure, InvalidRequest)
+    assert reply.failure.code == "context_length_exceeded"
+    assert "context length" in str(reply.failure)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": 5}'])
 def test_an_unreadable_refusal_is_still_a_refusal(body: bytes) -> None:
     assert isinstance(play(422, body)[0].failure, InvalidRequest)
