@@ -15,6 +15,8 @@ from feedback.errors import ArtifactError, SwapFailed
 
 REFUSED_SUFFIXES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".msgpack", ".h5", ".py", ".so"}
 """Formats that can carry code, or weights that were not checked here."""
+MOST_FILES = 1000
+"""Files in a policy's directory; a sharded policy has some dozens."""
 VOLATILE_CONFIG = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "architectures_hash"}
 """Keys of config.json that change nothing about the computation."""
 TOKENIZER_KEYS = (
@@ -60,6 +62,7 @@ def inspect(directory: Path, sha256: str) -> Shape:
             not finite.
     """
     try:
+        _check_files(directory)
         artifacts.verify(directory, sha256)
         _check_formats(directory)
         config = _read_json(directory / "config.json")
@@ -71,8 +74,27 @@ def inspect(directory: Path, sha256: str) -> Shape:
             chat_template=_digest(_chat_template(directory)),
             tensors=_digest(_check_tensors(directory)),
         )
-    except (ArtifactError, OSError, ValueError) as error:
+    except (ArtifactError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SwapFailed(f"{directory} is no usable policy: {error}") from error
+
+
+def _check_files(directory: Path) -> None:
+    """Refuse what must not even be read: links that lead outside, devices, pipes, crowds, sizes of another file."""
+    root = directory.resolve()
+    for number, path in enumerate(directory.rglob("*")):
+        if number >= MOST_FILES:
+            raise SwapFailed(f"{directory} holds more than {MOST_FILES} files")
+        if not path.resolve().is_relative_to(root):
+            raise SwapFailed(f"{path.name} leads outside of the policy's directory")
+        if not path.is_file() and not path.is_dir():
+            raise SwapFailed(f"{path.name} is no file")
+    manifest = directory / artifacts.MANIFEST
+    for name, entry in _read_json(manifest)["files"].items() if manifest.is_file() else ():
+        path = directory / name
+        if not path.resolve().is_relative_to(root):
+            raise SwapFailed(f"the manifest names {name}, outside of the policy's directory")
+        if "bytes" in entry and path.is_file() and path.stat().st_size != entry["bytes"]:
+            raise SwapFailed(f"{path} does not match its manifest: it has another size")
 
 
 def _check_formats(directory: Path) -> None:
@@ -89,6 +111,7 @@ def _check_tensors(directory: Path) -> dict[str, list[int]]:
     from safetensors import SafetensorError, safe_open  # imports torch; only a process with an engine needs it
 
     shapes: dict[str, list[int]] = {}
+    zero = True
     for path in sorted(directory.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
@@ -96,9 +119,14 @@ def _check_tensors(directory: Path) -> dict[str, list[int]]:
                     tensor = file.get_tensor(name)
                     if not bool(tensor.isfinite().all()):
                         raise SwapFailed(f"{name} in {path.name} holds values that are not finite")
+                    if name in shapes:
+                        raise SwapFailed(f"{name} in {path.name} was in another file before")
+                    zero = zero and not bool(tensor.any())
                     shapes[name] = list(tensor.shape)
         except SafetensorError as error:
             raise SwapFailed(f"{path.name} is no safetensors file: {error}") from error
+    if zero:
+        raise SwapFailed(f"all weights of {directory} are zero")
     return shapes
 
 

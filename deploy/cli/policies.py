@@ -11,7 +11,7 @@ from feedback import canary, lineage, policies, promotion
 from feedback.client import Ledger
 from feedback.errors import ConfigError
 from feedback.promotion import Thresholds
-from feedback.records import Policy
+from feedback.records import Canary, Policy
 from feedback.settings import Settings
 
 Name = Annotated[str, typer.Argument(metavar="POLICY", help="A version such as policy-0007, or an alias.")]
@@ -46,13 +46,14 @@ def route_canary(
         raise ConfigError("--end takes neither a policy nor --share; at most one canary runs")
     if bool(name) != (share is not None):
         raise ConfigError("name a policy and its --share, in percent of the callers; or --end")
-    at = ledger()
+    at, said = ledger(), "answers {share} % of the callers of live"
+    found: Canary | None
     if share is not None:
-        found, said = canary.begin(at, name, share, actor, reason), "answers {share} % of the callers of live"
+        found = canary.begin(at, name, share, actor, reason)
     elif end:
         found, said = canary.end(at, actor, reason), "is no canary any more"
     else:
-        found, said = canary.running(at), "answers {share} % of the callers of live"
+        found = canary.running(at)
     if as_json:
         output.show_json({"canary": None if end else found, **({"ended": found} if end else {})})
     else:

@@ -1,4 +1,9 @@
 import json
+import os
+import resource
+import shutil
+import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,3 +123,120 @@ def test_what_a_reload_would_not_replace_is_part_of_the_shape(
 def test_the_version_of_transformers_that_wrote_it_does_not_matter(policy: Path, tmp_path: Path) -> None:
     other = spoil(policy, tmp_path / "other", edit_json("config.json", transformers_version="1.0", dtype="bfloat16"))
     assert check(other) == check(policy)
+
+
+def link_outward(path: Path) -> None:
+    (path / "notes.txt").symlink_to("/etc/hostname")
+
+
+def link_weights_outward(path: Path) -> None:
+    outside = path.parent / "outside.safetensors"
+    (path / "model.safetensors").rename(outside)
+    (path / "model.safetensors").symlink_to(outside)
+
+
+def link_directory_outward(path: Path) -> None:
+    (path / "more").symlink_to("/etc", target_is_directory=True)
+
+
+def crowd(path: Path) -> None:
+    (path / "crowd").mkdir()
+    for number in range(1001):
+        (path / "crowd" / str(number)).touch()
+
+
+def zero(tensors: dict[str, torch.Tensor]) -> None:
+    for tensor in tensors.values():
+        tensor.zero_()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (link_outward, "leads outside"),
+        (link_weights_outward, "leads outside"),
+        (link_directory_outward, "leads outside"),
+        (lambda path: os.mkfifo(path / "pipe"), "is no file"),
+        (crowd, "more than 1000 files"),
+        (edit_tensor(zero), "all weights"),
+        (edit_json("config.json", auto_map={"AutoModel": "evil.Evil"}), "auto_map"),
+        (lambda path: (path / "modeling.py").write_text("import os"), "carry no code"),
+        (lambda path: shutil.copy(path / "model.safetensors", path / "second.safetensors"), "in another file before"),
+    ],
+)
+def test_what_must_not_be_read_or_cannot_be_meant_is_refused(
+    policy: Path, tmp_path: Path, change: Callable[[Path], None], reason: str
+) -> None:
+    with pytest.raises(SwapFailed, match=reason):
+        check(spoil(policy, tmp_path / "bad", change))
+
+
+def header(length: int, content: bytes = b"{}") -> Callable[[Path], None]:
+    """Return a change that makes the weights a header of this length and whatever follows."""
+    return lambda path: (path / "model.safetensors").write_bytes(struct.pack("<Q", length) + content) and None
+
+
+def tensor_at(*offsets: tuple[int, int], dtype: str = "F32") -> Callable[[Path], None]:
+    """Return a change that makes the weights two floats, named at these offsets."""
+    entries = {f"t{n}": {"dtype": dtype, "shape": [1], "data_offsets": list(at)} for n, at in enumerate(offsets)}
+    content = json.dumps(entries).encode()
+    return header(len(content), content + bytes(8))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        header(2**63),
+        header(2**64 - 1),
+        header(10**9),
+        header(2, b"{"),
+        header(0, b""),
+        tensor_at((0, 4), (2, 6)),
+        tensor_at((0, 4), (4, 2**40)),
+        tensor_at((0, 4), (4, 8), dtype="F7"),
+        lambda path: os.truncate(path / "model.safetensors", (path / "model.safetensors").stat().st_size // 2),
+        lambda path: os.truncate(path / "model.safetensors", 0),
+    ],
+)
+def test_a_safetensors_file_that_lies_about_itself_is_refused_without_being_believed(
+    policy: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = spoil(policy, tmp_path / "bad", change)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(SwapFailed, match="is no safetensors file"):
+        check(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
+
+
+def test_a_sparse_giant_is_refused_before_it_is_read(policy: Path, tmp_path: Path) -> None:
+    path = spoil(policy, tmp_path / "bad", lambda _: None)
+    manifest = sha256_of(path / MANIFEST)
+    os.truncate(path / "model.safetensors", 1 << 40)
+    started = time.monotonic()
+    with pytest.raises(SwapFailed, match="another size"):
+        inspect(path, manifest)
+    assert time.monotonic() - started < 5
+
+
+def test_a_manifest_that_names_files_elsewhere_is_refused(policy: Path, tmp_path: Path) -> None:
+    path = spoil(policy, tmp_path / "bad", lambda _: None)
+    listed = json.loads((path / MANIFEST).read_text())
+    listed["files"]["../outside"] = {"sha256": "0" * 64, "bytes": 1}
+    (path / MANIFEST).write_text(json.dumps(listed))
+    with pytest.raises(SwapFailed, match="outside of the policy"):
+        check(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"files": []}', '{"files": {"a": 1}}', "no json", '{"files": null}'])
+def test_a_manifest_that_is_none_is_refused(policy: Path, tmp_path: Path, text: str) -> None:
+    path = spoil(policy, tmp_path / "bad", lambda _: None)
+    (path / MANIFEST).write_text(text)
+    with pytest.raises(SwapFailed):
+        check(path)
+
+
+def test_a_file_added_after_hashing_is_refused(policy: Path, tmp_path: Path) -> None:
+    path = spoil(policy, tmp_path / "bad", lambda _: None)
+    (path / "notes.txt").write_text("added")
+    with pytest.raises(SwapFailed, match="not listed in the manifest"):
+        check(path)
