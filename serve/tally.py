@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, date, datetime
 from threading import Lock
 
-from feedback import demonstrations, labels
+from feedback import demonstrations, labels, votes
 from feedback.client import Ledger
 
 
@@ -41,7 +41,9 @@ class Tally:
             self._day = today
             self._today.clear()
         for entry_id, label in labels.read(self._ledger, self._after["labels"]):
-            self._count("labels", entry_id, label.labeler, label.created_at)
+            # a customer who votes may have the name of a labeler
+            labeler = label.labeler if label.labeler_group != votes.GROUP else ""
+            self._count("labels", entry_id, labeler, label.created_at)
         for entry_id, each in demonstrations.read(self._ledger, self._after["demonstrations"]):
             self._count("demonstrations", entry_id, each.labeler, each.created_at)
 

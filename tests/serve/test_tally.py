@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from feedback import demonstrations, labels
+from feedback import demonstrations, keys, labels, votes
 from feedback.client import Ledger
 from feedback.records import utc_now
 from serve.tally import Tally
-from tests.builders import lease_next, make_demonstration, make_label, make_prompt, open_comparison
+from tests.builders import lease_next, make_demonstration, make_interaction, make_label, make_prompt, open_comparison
 
 
 def give_label(ledger: Ledger, labeler: str, at: datetime) -> None:
@@ -47,3 +47,11 @@ def test_asking_again_counts_nothing_twice_and_adds_what_is_new(ledger: Ledger) 
     assert tally.of("lee") == tally.of("lee")
     give_label(ledger, "lee", utc_now())
     assert tally.of("lee")["labels"] == 2
+
+
+def test_a_customer_s_vote_is_no_work_of_a_labeler_of_that_name(ledger: Ledger) -> None:
+    answers = [make_interaction(customer="lee"), make_interaction(customer="lee", completion="A stone.")]
+    pair = votes.to_comparison("cmp_vote", "pro_1", "train", *answers)
+    votes.take(ledger, pair, votes.to_label("vot_1", pair, "a", blind=True), keys.battle_vote("b1"))
+    give_label(ledger, "lee", utc_now())
+    assert Tally(ledger).of("lee")["labels"] == 1

@@ -61,8 +61,17 @@ export function answerTurn(node, actions = {}) {
   }
   $(".copy", turn).addEventListener("click", () => copy(node.content));
   $(".copy-id", turn).addEventListener("click", () => copy(node.answer));
+  $(".menu", turn).addEventListener("toggle", () => place($(".menu", turn)));
   $(".menu", turn).addEventListener("click", (event) => event.target.closest("button") && ($(".menu", turn).open = false));
   return turn;
+}
+
+/** Open a menu upwards, or downwards where there is no room above. */
+function place(menu) {
+  const [list, scroller] = [$(".list", menu), menu.closest(".thread, .pane-thread")];
+  const room = menu.getBoundingClientRect().top - (scroller?.getBoundingClientRect().top ?? 0);
+  list.classList.toggle("below", menu.open && room < list.offsetHeight + 8);
+  if (menu.open) list.scrollIntoView({ block: "nearest" });
 }
 
 /** Bring an answer's element up to date with what is known of it. */
