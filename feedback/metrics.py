@@ -87,7 +87,9 @@ spool_bytes = Gauge("whetstone_spool_bytes", "Bytes in the write-ahead spool.", 
 spool_max_bytes = Gauge(
     "whetstone_spool_max_bytes", "Bytes that the spool may hold; beyond this it drops or refuses.", registry=REGISTRY
 )
-labels_total = Counter("whetstone_labels", "Answers taken from labelers.", ["kind"], registry=REGISTRY)
+labels_total = Counter(
+    "whetstone_labels", "Answers taken from labelers, and customers' votes.", ["kind"], registry=REGISTRY
+)
 ledger_size = Gauge("whetstone_ledger_records", "Records in the ledger.", ["kind"], registry=REGISTRY)
 prompts_dropped = Gauge("whetstone_prompts_dropped", "Prompts refused by curation.", ["reason"], registry=REGISTRY)
 ledger_up = Gauge("whetstone_ledger_up", "1 if the ledger answers.", registry=REGISTRY)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from feedback import keys, votes
+from feedback import keys, metrics, votes
 from feedback.curation import Rules, split_of, to_prompt
 from feedback.errors import Conflict, Forbidden, NotFound
 from feedback.records import ApiKey, Battle, Comparison
@@ -47,6 +47,8 @@ def make_router(deps: Dependencies) -> APIRouter:
         label_id = answers.own_id("vot", key.owner, given.id)
         label = votes.to_label(label_id, comparison, given.verdict, blind=True)
         taken = votes.take(deps.ledger, comparison, label, keys.battle_vote(battle.id))
+        if taken:
+            metrics.labels_total.labels("vote").inc()
         return {"taken": taken, "versions": dict(zip("ab", battle.versions, strict=True))}
 
     return router

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from msgspec import UNSET
 
-from feedback import interactions, keys, tallies, votes
+from feedback import interactions, keys, metrics, tallies, votes
 from feedback.curation import Rules, split_of, to_prompt
 from feedback.errors import Conflict, RateLimited
 from feedback.ids import new_id
@@ -85,4 +85,7 @@ def _compare(deps: Dependencies, key: ApiKey, given: FeedbackIn, shown_id: str) 
     comparison = votes.to_comparison(pair_id, to_prompt(better, rules).id, split_of(key.owner, rules), better, worse)
     verdict: votes.Verdict = "a" if given.verdict is UNSET else given.verdict
     label = votes.to_label(answers.own_id("vot", key.owner, shown_id), comparison, verdict, blind=False)
-    return votes.take(deps.ledger, comparison, label, keys.submission(pair_id))
+    taken = votes.take(deps.ledger, comparison, label, keys.submission(pair_id))
+    if taken:
+        metrics.labels_total.labels("vote").inc()
+    return taken

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from feedback import access, comparisons, interactions, labels, votes
+from feedback import access, comparisons, interactions, labels, metrics, votes
 from feedback.records import Interaction, utc_now
 from tests.builders import make_interaction
 from tests.serve.routes.conftest import SlotState
@@ -51,6 +51,10 @@ def vote(world: "World", battle: str, said: list[Interaction], verdict: str = "a
     return world.call("POST", f"/v1/battles/{battle}/vote", body, role="client", owner=owner)
 
 
+def votes_counted() -> float:
+    return metrics.REGISTRY.get_sample_value("whetstone_labels_total", {"kind": "vote"}) or 0.0
+
+
 def test_begin_names_two_sides_and_no_version(two: "World") -> None:
     answer = two.call("POST", "/v1/battles", role="client")
     battle = answer.json()
@@ -61,8 +65,10 @@ def test_begin_names_two_sides_and_no_version(two: "World") -> None:
 
 def test_vote_stores_a_comparison_and_a_label_and_reveals_the_versions(two: "World") -> None:
     id, said = fought(two)
+    before = votes_counted()
     answer = vote(two, id, said, "b")
     assert answer.status_code == 200
+    assert votes_counted() == before + 1
     assert answer.json()["versions"] == {"a": said[0].policy_version, "b": said[1].policy_version}
     [(_, label)] = labels.read(two.ledger)
     assert (label.labeler, label.labeler_group, label.ranking) == ("ada", votes.GROUP, [[1], [0]])

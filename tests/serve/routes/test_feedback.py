@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from feedback import interactions, keys
+from feedback import comparisons, interactions, keys, labels
 from feedback.ids import new_id
 from feedback.records import Interaction, Message, Rating, utc_now
 
@@ -143,3 +144,68 @@ def test_body_that_is_no_json_object_of_ours_is_a_clear_refusal(world: "World", 
 def test_body_of_another_media_type_is_415(world: "World") -> None:
     headers = {"Authorization": f"Bearer {world.secret('client')}", "Content-Type": "text/plain"}
     assert world.client.post("/v1/feedback", content=b"{}", headers=headers).status_code == 415
+
+
+def pair(world: "World", **changes: Any) -> tuple[Interaction, Interaction]:
+    found = (logged(), msgspec.structs.replace(logged(), completion="howdy", **changes))
+    for interaction in found:
+        interactions.append(world.ledger, interaction)
+    return found
+
+
+def compare(world: "World", better: str, worse: str, **fields: Any) -> Any:
+    return world.call("POST", "/v1/feedback", {"better": better, "worse": worse, **fields}, role="client")
+
+
+@pytest.mark.parametrize(
+    ("fields", "ranking", "quality"),
+    [({}, [[0], [1]], []), ({"verdict": "tie"}, [[0, 1]], []), ({"verdict": "both_bad"}, [[0, 1]], [1, 1])],
+)
+def test_comparison_of_two_answers_is_a_label_of_its_customer(
+    world: "World", fields: dict[str, Any], ranking: list[list[int]], quality: list[int]
+) -> None:
+    better, worse = pair(world)
+    assert compare(world, better.id, worse.id, **fields).json()["taken"] is True
+    [(_, label)] = labels.read(world.ledger)
+    assert (label.labeler, label.labeler_group) == ("ada", "customer")
+    assert (label.ranking, label.quality) == (ranking, quality)
+    comparison = comparisons.get(world.ledger, label.comparison_id)
+    assert [each.text for each in comparison.completions] == ["hello", "howdy"]
+    assert stored(world) == []
+
+
+def test_verdict_on_two_answers_holds_and_its_retry_is_recognised(world: "World") -> None:
+    better, worse = pair(world)
+    answers = [compare(world, better.id, worse.id, id="click-1") for _ in range(2)]
+    assert [each.json()["taken"] for each in answers] == [True, False]
+    assert compare(world, worse.id, better.id, id="click-2").status_code == 409
+    assert len(list(labels.read(world.ledger))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [({"messages": [Message(role="user", content="bye")]}, 400), ({"finish_reason": "aborted"}, 409)],
+)
+def test_answers_that_cannot_be_compared_are_refused(world: "World", changes: dict[str, Any], status: int) -> None:
+    better, worse = pair(world, **changes)
+    assert compare(world, better.id, worse.id).status_code == status
+    assert compare(world, better.id, better.id).status_code == 400
+    assert list(labels.read(world.ledger)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"better": "int_1"}, "worse"),
+        ({"worse": "int_1"}, "better"),
+        ({"better": "int_1", "worse": "int_2", "rating": 1}, "rating"),
+        ({"better": "int_1", "worse": "int_2", "comment": "x"}, "comment"),
+        ({"better": "int_1", "worse": "int_2", "verdict": "a"}, "verdict"),
+        ({"interaction_id": "int_1", "rating": 1, "verdict": "tie"}, "verdict"),
+        ({"rating": 1}, "interaction_id"),
+        ({}, "interaction_id"),
+    ],
+)
+def test_feedback_is_on_one_answer_or_on_two(world: "World", body: dict[str, Any], param: str) -> None:
+    answer = world.call("POST", "/v1/feedback", body, role="client")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
