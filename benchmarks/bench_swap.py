@@ -21,12 +21,17 @@ from typing import Any
 from benchmarks.common import ROOT, Bar, Server, log, percentile, report
 from benchmarks.model import make_model
 from benchmarks.streams import Answer, Running, Streams
-from feedback import policies, promotion
+from feedback import keys, policies, promotion
 from feedback.ids import made_at_s
 from sandbox.corpus import documents
 
 DIRECTORY = ROOT / "var" / "bench" / "swap"
-STREAMS, TOKENS, PROMPTS, POLICIES = 16, 64, 16, 3
+STREAMS, TOKENS, PROMPTS, POLICIES = 16, 64, 48, 3
+PROMPT_CHARS = 800
+"""About 300 tokens of the sandbox's tokenizer."""
+KV_CACHE_GIB = 0.1
+"""Room for what is being answered and little more: a prompt is forgotten before it is asked again, as if every caller
+said something else. Otherwise windows without swaps would find all prompts in the cache."""
 PAIRS, SWAPS = 5, 8
 """Pairs of windows, and swaps in a window that has any."""
 SETTLE_S = 3.0
@@ -65,15 +70,15 @@ class Operator:
             named = (live, aliases.get("previous"))
             version = next(version for version in self._server.versions if version not in named)
             body |= {"version": version, "override": True}
-        done = self._swaps()
+        done = self._last_event()
         posted_at = time.time()
         after = self._post(kind, body)["version"]
         answered_s = time.time() - posted_at
         until = time.monotonic() + 30
-        while self._swaps() == done:
+        while (found := self._last_event()) == done or '"state":"live"' not in found:
             if time.monotonic() > until:
                 raise RuntimeError(f"{after} did not become live")
-            time.sleep(0.02)
+            time.sleep(0.05)
         return Move(kind, live, after, posted_at, answered_s)
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -88,19 +93,27 @@ class Operator:
             raise RuntimeError(f"{path}: {response.status} {text[:300]}")
         return dict(json.loads(text))
 
-    def _swaps(self) -> int:
-        """Return how many swaps are done."""
-        return sum(event.state == "live" for event in promotion.swaps(self._server.ledger))
+    def _last_event(self) -> str:
+        """Return what the replica said last of a swap."""
+        entries = self._server.ledger.redis.xrevrange(keys.SWAPS, count=1)
+        return str(entries[0]) if entries else ""
+
+
+def prompts() -> list[str]:
+    """Return questions that differ from their first word on."""
+    questions = [text.partition("\nanswer:")[0].removeprefix("question: ") for text in documents(6000, seed=11)]
+    texts = [" ".join(questions[start::PROMPTS])[:PROMPT_CHARS] for start in range(PROMPTS)]
+    return [f"{number}: {text}" for number, text in enumerate(texts)]
 
 
 def windows(server: Server, pairs: int) -> tuple[list[tuple[bool, float, float]], list[Move], list[Answer]]:
     """Return (with swaps, begin, end) of each window, all swaps, and all answers."""
-    operator, spans, moves = Operator(server), [], list[Move]()
+    operator, spans, moves = Operator(server), list[tuple[bool, float, float]](), list[Move]()
     window_s = SWAPS * SPACE_S
     job = Streams(
         url=server.url,
         key=server.keys["client"],
-        prompts=[text[:160] for text in documents(PROMPTS, seed=11)],
+        prompts=prompts(),
         concurrency=STREAMS,
         seconds=SETTLE_S + 2 * pairs * (window_s + QUIET_S) + 2,
         tokens=TOKENS,
@@ -124,16 +137,16 @@ def faults(server: Server, answers: Sequence[Answer]) -> Counter[str]:
     """Return what was wrong with how many answers; a token that transformers would not say is ``wrong``."""
     from tests.serve.conftest import Reference  # the reference that the tests trust; loads torch
 
-    prompts = [text[:160] for text in documents(PROMPTS, seed=11)]
+    asked = prompts()
     references = {version: Reference(path) for version, path in server.paths.items()}
     found: Counter[str] = Counter({"failed": 0, "truncated": 0, "wrong": 0})
     for answer in answers:
         if answer.fault:
             found["truncated" if answer.fault == "truncated" else "failed"] += 1
             log(f"fault: {answer.fault}")
-        elif answer.tokens != references[answer.version].chat(prompts[answer.prompt], TOKENS):
+        elif answer.tokens != references[answer.version].chat(asked[answer.prompt], TOKENS):
             found["wrong"] += 1
-    said = {tuple(reference.chat(prompts[0], TOKENS)) for reference in references.values()}
+    said = {tuple(reference.chat(asked[0], TOKENS)) for reference in references.values()}
     if len(said) != len(references):
         raise RuntimeError("two policies say the same, so a wrong answer could not be seen")
     return found
@@ -190,11 +203,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_swap", description=__doc__)
     parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs of windows")
     given = parser.parse_args()
-    extra = {"WHETSTONE_MAX_MODEL_LEN": "512"}
+    extra = {"WHETSTONE_MAX_MODEL_LEN": "512", "WHETSTONE_KV_CACHE_GIB": str(KV_CACHE_GIB)}
     with Server(DIRECTORY, POLICIES, make_model(DIRECTORY.with_name("swap-model")), extra) as server:
         server.wait_ready(slots=2)
         spans, moves, answers = windows(server, given.pairs)
-        loads = [event.load_s for event in promotion.swaps(server.ledger) if event.state == "live" and event.load_s]
+        swaps = [event for event in promotion.swaps(server.ledger) if event.state == "live" and event.previous]
+        loads = [event.load_s for event in swaps if event.load_s]
         bad = faults(server, answers)
     found = figures(spans, moves, answers) | {"faults": dict(bad), "load_s": _spread(loads)}
     report(
