@@ -26,7 +26,7 @@ DIRECTORY = ROOT / "var" / "bench" / "serve"
 TOKENS = 64
 FOREIGN_CORES = 0.1
 """Cores that other programs may have taken during a load; beyond this it is put again."""
-TRIES = 6
+TRIES = 4
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The whole application behind a socket with an engine that echoes, for what clients make of refusals."""
+"""What tests of clients share: how to look at what was logged, and an application that refuses when told to."""
 
 import asyncio
 import threading
@@ -8,13 +8,27 @@ from pathlib import Path
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from feedback import interactions, keys
 from feedback.client import Ledger
+from feedback.records import Interaction
+from tests.serve.conftest import Server
 from tests.serve.served import Served, echo, served, traffic_of
+
+
+def logged(server: Server, id: str) -> Interaction:
+    """Return the record of an answer, waiting for it to come from the spool into the ledger."""
+    server.wait(lambda: bool(server.ledger.redis.exists(keys.interaction(id))), f"{id} in the ledger", 20)
+    return interactions.get(server.ledger, id)
+
+
+def whole_characters(text: str) -> str:
+    """Return a text without the last character where its bytes were cut; engines keep it back, transformers do not."""
+    return text.rstrip("\N{REPLACEMENT CHARACTER}")
 
 
 @pytest.fixture
 def front(ledger: Ledger, tmp_path: Path) -> Iterator[Served]:
-    """The application, with room for one request at a time."""
+    """The whole application behind a socket, an engine that echoes, and room for one request at a time."""
     with served(ledger, tmp_path, max_running=1, max_waiting=0) as found:
         yield found
 

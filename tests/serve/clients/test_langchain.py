@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from feedback import interactions
+from tests.serve.clients.conftest import logged
 from tests.serve.conftest import Server
 
 pytest.importorskip("langchain_openai")
@@ -37,7 +37,7 @@ def test_invoke(model: ChatOpenAI, server: Server) -> None:
     assert answer.response_metadata["finish_reason"] in ("stop", "length")
     assert answer.usage_metadata is not None
     assert 0 < answer.usage_metadata["output_tokens"] <= 16
-    record = interactions.get(server.ledger, answer.response_metadata["id"])
+    record = logged(server, answer.response_metadata["id"])
     assert [message.role for message in record.messages] == ["system", "user"]
     assert record.completion == answer.content
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from feedback import access, interactions
+from feedback import access
+from tests.serve.clients.conftest import logged, whole_characters
 from tests.serve.conftest import Server
 from tests.serve.served import Served
 
@@ -47,15 +48,17 @@ class TestAnswers:
         said = talk("chat", server.url, server.client_key)
         assert said["version"] == said["model"]
         reference = server.references[said["model"]]
-        assert said["text"] == reference.tokenizer.decode(reference.chat("hello", 24), skip_special_tokens=True)
+        expected = reference.tokenizer.decode(reference.chat("hello", 24), skip_special_tokens=True)
+        assert whole_characters(said["text"]) == whole_characters(expected)
         assert said["request_id"] == said["id"]
-        assert interactions.get(server.ledger, said["id"]).completion == said["text"]
+        assert logged(server, said["id"]).completion == said["text"]
         assert said["usage"]["completion_tokens"] <= 24
 
     def test_a_stream_says_what_a_whole_answer_says(self, server: Server) -> None:
         whole, streamed = (talk(what, server.url, server.client_key) for what in ("chat", "stream"))
         assert streamed["text"] == whole["text"]
-        assert streamed["usage"] == whole["usage"]
+        assert streamed["usage"].items() <= whole["usage"].items()
+        assert streamed["usage"]["completion_tokens"] > 0
         assert streamed["chunks"] > 2
 
     def test_the_streaming_helper(self, server: Server) -> None:
