@@ -1,6 +1,5 @@
-"""The bad-input catalogue, rows 36 to 69: what may be asked of a model, over HTTP, of a real engine."""
+"""The bad-input catalogue, rows 36 to 64: what may be asked of a model, over HTTP, of a real engine."""
 
-import asyncio
 import json
 import re
 import socket
@@ -9,11 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
-from feedback import access, interactions
-from tests.serve.catalogue.hostile import BASE, CHAT, GONE, HOSTILE, LEGAL, TEXT, Case, values
+from tests.serve.catalogue import test_callers
+from tests.serve.catalogue.caller import Caller, kept_of
+from tests.serve.catalogue.hostile import BASE, CHAT, GONE, HOSTILE, LEGAL, TEXT, Case
 from tests.serve.conftest import MAX_TOKENS, SPECIALS, Server
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -22,36 +21,6 @@ CONTEXT = 512
 """Positions of the test policies."""
 QUICK_S = 0.1
 """Most that the median refusal may take, seconds."""
-INSIDES = re.compile(r"Traceback|0x[0-9a-f]{6,}|<class|object at|site-packages|/tmp/")
-
-
-class Caller:
-    """A customer whose key is used for nothing else."""
-
-    def __init__(self, server: Server, owner: str) -> None:
-        self.server = server
-        self.owner = owner
-        self.key = access.create(server.ledger, "client", owner)[0]
-        self.http = httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=60)
-
-    def send(self, body: bytes, path: str = CHAT, **headers: str) -> httpx.Response:
-        return self.http.post(path, content=body, headers={"Content-Type": "application/json", **headers})
-
-    def ask(self, path: str = CHAT, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
-        return self.send(Case(0, path, {"temperature": 0, **fields}).body(), path, **(headers or {}))
-
-    def refused(self, body: bytes, path: str = CHAT, status: int = 400, **headers: str) -> dict[str, Any]:
-        """Send what must be refused, look at the envelope, and return the error."""
-        answer = self.send(body, path, **headers)
-        assert answer.status_code == status, answer.text[:500]
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.headers["x-request-id"]
-        error: dict[str, Any] = answer.json()["error"]
-        assert set(error) >= {"message", "type", "param", "code"}
-        assert isinstance(error["message"], str)
-        assert 0 < len(error["message"]) <= 1000
-        assert not INSIDES.search(answer.text)
-        return error
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +31,9 @@ def caller(server: Server) -> Iterator[Caller]:
 
 
 def test_every_row_has_a_test() -> None:
-    named = {int(found[1]) for name in globals() if (found := re.match(r"test_row_(\d+)_", name))}
+    named = {
+        int(found[1]) for name in (*globals(), *vars(test_callers)) if (found := re.match(r"test_row_(\d+)_", name))
+    }
     assert named | {case.row for case in HOSTILE} == ROWS
 
 
@@ -95,11 +66,6 @@ def test_nothing_of_a_refusal_is_kept(server: Server) -> None:
     server.wait(lambda: kept_of(server, caller.owner) != [], "the one answer to be logged", 20)
     assert kept_of(server, caller.owner) == ["hello"]
     assert secret not in server.log()
-
-
-def kept_of(server: Server, owner: str) -> list[str]:
-    """Return the prompts of a customer that are in the ledger."""
-    return [each.messages[0].content for _, each in interactions.read(server.ledger) if each.customer == owner]
 
 
 def test_row_38_texts_that_show_nothing_are_answered(caller: Caller) -> None:
@@ -228,99 +194,6 @@ def test_row_62_several_prompts_are_answered_each(caller: Caller) -> None:
 def test_row_63_unknown_models_are_not_found(caller: Caller, model: str) -> None:
     error = caller.refused(Case(63, CHAT, {"model": model}).body(), status=404)
     assert error["code"] == "model_not_found"
-
-
-def gauge(server: Server, name: str, label: str = "") -> float:
-    """Return the sum of a metric's samples: of the lines that begin with ``name`` and hold ``label``."""
-    text = httpx.get(f"{server.url}/metrics", timeout=10).text
-    lines = [line for line in text.splitlines() if line.startswith(name) and label in line]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
-
-
-def test_row_65_who_leaves_frees_the_engine(server: Server, caller: Caller) -> None:
-    body = Case(65, CHAT, {"stream": True, "max_tokens": MAX_TOKENS, "n": 9, "logit_bias": {"2": -100}}).body()
-    head = (
-        f"POST {CHAT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {caller.key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode()
-
-    def left() -> float:
-        return gauge(server, "whetstone_requests_total{", '"499"')
-
-    before = left()
-    for sent, wait_for_answer in ((head, False), (head + body[:20], False), (head + body, True)):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-            connection.sendall(sent)
-            if wait_for_answer:
-                assert connection.recv(64).startswith(b"HTTP/1.1 200")
-    server.wait(lambda: all(slot["in_flight"] == 0 for slot in server.slots()), "the places to be free", 20)
-    server.wait(lambda: gauge(server, "vllm:num_requests_running") == 0, "the engine to be idle", 20)
-    server.wait(lambda: left() >= before + 1, "an early end to be counted", 20)
-    assert caller.ask().status_code == 200
-
-
-def test_row_66_of_500_at_once_some_are_answered_and_the_rest_told_when_to_come_again(server: Server) -> None:
-    caller = Caller(server, "flood")
-    body = Case(66, CHAT, {"max_tokens": MAX_TOKENS, "logit_bias": {"2": -100}}).body()
-    headers = {"Authorization": f"Bearer {caller.key}", "Content-Type": "application/json"}
-
-    async def flood() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=500)
-        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=120, limits=limits) as client:
-            return await asyncio.gather(*(client.post(CHAT, content=body) for _ in range(500)))
-
-    answers = asyncio.run(flood())
-    good = [answer for answer in answers if answer.status_code == 200]
-    refused = [answer for answer in answers if answer.status_code in (429, 503)]
-    assert len(good) + len(refused) == 500
-    assert good
-    assert refused
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    assert all(answer.json()["usage"]["completion_tokens"] == MAX_TOKENS for answer in good)
-
-
-@pytest.mark.parametrize("text", ["a\nb", "$where: 1", "{{7*7}}", "%s%n", "\u0000", "<script>", "' OR 1=1 --"])
-def test_row_67_names_and_notes_of_the_caller_are_inert(caller: Caller, text: str) -> None:
-    plain = caller.ask().json()["choices"][0]["message"]["content"]
-    answer = caller.ask(user=text, metadata={"note": text})
-    assert answer.json()["choices"][0]["message"]["content"] == plain
-
-
-def test_row_67_long_names_and_notes_are_refused(caller: Caller) -> None:
-    for case in (
-        *values(67, "user", "x" * 900_000, 5, {}),
-        *values(67, "metadata", {"a": "x" * 900_000}, {"a": 1}, {str(key): "" for key in range(17)}, "x"),
-    ):
-        assert caller.refused(case.body())["param"].startswith(case.param or "")
-    caller.refused(Case(67, CHAT, {"user": "x" * (1 << 20)}).body(), status=413)
-
-
-def test_row_68_the_same_request_twice_is_answered_once(caller: Caller) -> None:
-    first = caller.ask(temperature=1.0, headers={"Idempotency-Key": "k-1"})
-    again = caller.ask(temperature=1.0, headers={"Idempotency-Key": "k-1"})
-    assert first.status_code == again.status_code == 200
-    assert again.content == first.content
-    assert again.headers["x-request-id"] == first.headers["x-request-id"]
-    assert again.headers["idempotent-replayed"] == "true"
-    other = Case(68, CHAT, {"temperature": 0.5}).body()
-    assert caller.refused(other, status=409, **{"Idempotency-Key": "k-1"})["code"] == "idempotency_key_reused"
-    fresh = caller.ask(temperature=1.0, headers={"Idempotency-Key": "k-2"})
-    assert fresh.json()["id"] != first.json()["id"]
-
-
-def test_row_68_a_malformed_key_or_one_for_a_stream_is_refused(caller: Caller) -> None:
-    for name in ("", "a b", "x" * 129):
-        caller.refused(Case(68, CHAT, {}).body(), **{"Idempotency-Key": name})
-    caller.refused(Case(68, CHAT, {"stream": True}).body(), **{"Idempotency-Key": "k-3"})
-
-
-@pytest.mark.parametrize("deadline", ["0", "-1", "soon", "", "nan", "inf", "1e999", "0x10"])
-def test_row_69_a_deadline_is_a_number_of_seconds(caller: Caller, deadline: str) -> None:
-    caller.refused(Case(69, CHAT, {}).body(), **{"X-Deadline-S": deadline})
-
-
-def test_row_69_a_long_deadline_is_cut(caller: Caller) -> None:
-    assert caller.ask(headers={"X-Deadline-S": "1000000000"}).status_code == 200
 
 
 def test_fields_can_be_left_out() -> None:
