@@ -152,7 +152,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         health,
     ):
         app.include_router(module.make_router(deps))
-    app.include_router(pages_router())
+    app.include_router(pages_router(settings.interaction_days))
     if settings.api_reference:
         app.openapi = cache(lambda: openapi.document(app, settings))  # type: ignore[method-assign]
         app.include_router(reference_router(app.openapi))

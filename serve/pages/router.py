@@ -40,8 +40,12 @@ HEADERS = {
 """No inline script or style, nothing from elsewhere, no HTML made from strings, no framing."""
 
 
-def make_router() -> APIRouter:
-    """Return the pages; they need nothing but the API of the process that serves them."""
+def make_router(interaction_days: int) -> APIRouter:
+    """Return the pages; they need nothing but the API of the process that serves them.
+
+    Args:
+        interaction_days: how long logged interactions are kept, days; the page on what is stored says so.
+    """
     router = APIRouter(include_in_schema=False)
     templates = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     static = static_files()
@@ -51,7 +55,8 @@ def make_router() -> APIRouter:
         return RedirectResponse("/playground", headers=HEADERS)
 
     def page(name: str) -> Callable[[], HTMLResponse]:
-        html = templates.get_template(f"{name}/{name}.html").render(page=name, pages=PAGES, titles=PAGES | PLAIN)
+        facts = {"page": name, "pages": PAGES, "titles": PAGES | PLAIN, "interaction_days": interaction_days}
+        html = templates.get_template(f"{name}/{name}.html").render(facts)
         return lambda: HTMLResponse(html, headers=HEADERS)
 
     for name in (*PAGES, *PLAIN):

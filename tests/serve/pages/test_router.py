@@ -14,7 +14,7 @@ from serve.pages.router import HERE, PAGES, PLAIN, make_router, static_files
 def client() -> TestClient:
     app = FastAPI()
     errors.install(app)
-    app.include_router(make_router())
+    app.include_router(make_router(45))
     return TestClient(app)
 
 
@@ -76,3 +76,7 @@ def test_no_script_makes_html_from_strings() -> None:
                 "new Function",
             ):
                 assert forbidden not in text, name
+
+
+def test_page_on_what_is_stored_says_how_long_it_is_kept_here(client: TestClient) -> None:
+    assert "45 days in the log" in client.get("/privacy").text
