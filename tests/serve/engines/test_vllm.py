@@ -1,7 +1,9 @@
 """The adapter on a real engine, against transformers, with untied embeddings (the serving tests use tied ones)."""
 
 import asyncio
+import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -71,7 +73,10 @@ def test_an_untied_engine_reloads_exactly_and_says_when_it_cannot(
         loop.run_until_complete(engine.load(first, "policy-0001", 5.0))
         assert same(engine, Reference(first)) == [True, True]
         assert any(metric.name == "vllm:generation_tokens" for metric in engine.metrics())
-        answering = [loop.create_task(engine.greedy(PROMPT, 400)) for _ in range(4)]
+        for core in multiprocessing.active_children():
+            assert core.pid is not None
+            os.kill(core.pid, signal.SIGSTOP)
+        answering = [loop.create_task(engine.greedy(PROMPT, 24)) for _ in range(4)]
         loop.run_until_complete(asyncio.sleep(0.2))
         loop.run_until_complete(engine.kill())
         ended = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*answering, return_exceptions=True), 5))
