@@ -77,9 +77,11 @@ def test_an_untied_engine_reloads_exactly_and_says_when_it_cannot(
             assert core.pid is not None
             os.kill(core.pid, signal.SIGSTOP)
         answering = [loop.create_task(engine.greedy(PROMPT, 24)) for _ in range(4)]
+        loading = loop.create_task(engine.load(second, "policy-0007", 60.0))
         loop.run_until_complete(asyncio.sleep(0.2))
         loop.run_until_complete(engine.kill())
-        ended = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*answering, return_exceptions=True), 5))
+        both = asyncio.gather(*answering, loading, return_exceptions=True)
+        ended = loop.run_until_complete(asyncio.wait_for(both, 5))
         assert {type(end) for end in ended} == {EngineError}
         assert engine.dead
     finally:
