@@ -72,6 +72,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     slots = [Slot(name, _engine_starter(settings)) for name in names]
     traffic, watchdog = Traffic(slots, settings.gate_wait_s), Watchdog(slots, settings.stall_s)
     memory = Memory(spool.directory, settings.without_ledger_s)
+    quick = Ledger(settings.ledger_url, TIMEOUT_S)
     recorder = _recorder(settings, spool)
     deps = Dependencies(
         settings=settings,
@@ -81,10 +82,10 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         answers=Answers(),
         watchdog=watchdog,
         recorder=recorder,
-        keys=KeyCache(ledger, settings.key_cache_s, session_idle_s=settings.session_idle_s, memory=memory),
+        keys=KeyCache(quick, settings.key_cache_s, session_idle_s=settings.session_idle_s, memory=memory),
         battles=Battles(ledger, traffic.names, settings.battles_per_day),
         admission=_admission(settings),
-        quotas=Quotas(Ledger(settings.ledger_url, TIMEOUT_S), settings.requests_per_minute, settings.tokens_per_day),
+        quotas=Quotas(quick, settings.requests_per_minute, settings.tokens_per_day),
     )
 
     @asynccontextmanager
