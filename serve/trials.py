@@ -132,6 +132,10 @@ class Trials:
             if answer is not None and not answer.done():
                 answer.set_result(reply["wrong"])
         log.warning(ENDED, status=await process.wait())
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Tell all who wait that no answer will come."""
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(EngineError(ENDED))
@@ -143,6 +147,7 @@ class Trials:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
+        self._give_up()
         if process is not None and process.returncode is None:
             process.kill()
             await process.wait()
