@@ -125,7 +125,7 @@ def test_an_unknown_model_is_a_404_that_lists_the_loaded_ones(server: Server, na
         ("prompt_logprobs", 1),
         ("chat_template", "x"),
         ("min_tokens", -5),
-        ("logit_bias", {"1": 5}),
+        ("logit_bias", {"1": 101}),
         ("max_tokens", 10**30),
         ("max_tokens", MAX := 65),
         ("temperature", -0.1),
