@@ -63,6 +63,23 @@ SLOTS = "abcd"
 """Names of the slots."""
 USED_S = 60.0
 """Seconds between two notes of when keys were last used."""
+ROUTES = (
+    models,
+    versions,
+    account,
+    sessions,
+    keys,
+    feedback,
+    battles,
+    shares,
+    queue,
+    labeling,
+    operations,
+    canary,
+    privacy,
+    health,
+)
+"""Modules of routes, in the order in which they are looked through."""
 log = get(__name__)
 
 
@@ -136,22 +153,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     )
     for kind, path in PATHS.items():
         app.router.routes.append(Route(path, Completions(deps, kind), methods=["POST"]))
-    for module in (
-        models,
-        versions,
-        account,
-        sessions,
-        keys,
-        feedback,
-        battles,
-        shares,
-        queue,
-        labeling,
-        operations,
-        canary,
-        privacy,
-        health,
-    ):
+    for module in ROUTES:
         app.include_router(module.make_router(deps))
     app.include_router(pages_router(settings.interaction_days))
     if settings.api_reference:
