@@ -7,6 +7,7 @@ from typing import Any
 
 from serve import limits, prompts, structured
 from serve.bounds import MAX_NAME_CHARS
+from serve.jsonbody import INT64
 from serve.limits import Kind
 from serve.settings import ServeSettings
 from serve.wishes import MAX_CONVERSATION_CHARS
@@ -65,7 +66,7 @@ def fields(kind: Kind, settings: ServeSettings) -> dict[str, Schema]:
         "min_p": _number(0, 1),
         "n": _integer(1, limits.MAX_CHOICES),
         "stop": {"anyOf": [_text(1, limits.MAX_STOP_CHARS), _list(_text(1, limits.MAX_STOP_CHARS), limits.MAX_STOPS)]},
-        "seed": _integer(0, limits.INT64 - 1),
+        "seed": _integer(0, INT64 - 1),
         "stream": {"type": "boolean"},
         "stream_options": _object({"include_usage": {"type": "boolean"}}),
         "presence_penalty": _number(-2, 2),

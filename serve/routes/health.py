@@ -15,6 +15,7 @@ from typing import Any
 
 import prometheus_client
 from fastapi import APIRouter, Request, Response
+from starlette.responses import PlainTextResponse
 
 from feedback import comparisons, demonstrations, interactions, labels, leases, metrics, policies, prompts
 from feedback.client import Ledger
@@ -49,7 +50,7 @@ def make_router(deps: Dependencies) -> APIRouter:
         """
         return await readiness.check()
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     def scrape(request: Request) -> Response:
         """Return Whetstone's metrics, then those of vLLM and the Python process."""
         if deps.settings.metrics_key_required:
