@@ -66,11 +66,12 @@ export function answerTurn(node, actions = {}) {
   return turn;
 }
 
-/** Open a menu upwards, or downwards where there is no room above. */
+/** Open a menu upwards and towards the middle, or downwards where there is no room above. */
 function place(menu) {
-  const [list, scroller] = [$(".list", menu), menu.closest(".thread, .pane-thread")];
-  const room = menu.getBoundingClientRect().top - (scroller?.getBoundingClientRect().top ?? 0);
-  list.classList.toggle("below", menu.open && room < list.offsetHeight + 8);
+  const list = $(".list", menu);
+  const [here, around] = [menu, menu.closest(".thread, .pane-thread") ?? document.body].map((node) => node.getBoundingClientRect());
+  list.classList.toggle("below", menu.open && here.top - around.top < list.offsetHeight + 8);
+  list.classList.toggle("start", menu.open && here.right - around.left < around.width / 2);
   if (menu.open) list.scrollIntoView({ block: "nearest" });
 }
 
