@@ -29,6 +29,7 @@ def refusal(scope: Scope, max_body_bytes: int, allowed_hosts: tuple[str, ...] = 
     headers = Headers(scope=scope)
     return (
         _host(headers.getlist("host"), allowed_hosts)
+        or _path(scope["path"])
         or _query(scope["query_string"])
         or _length(headers, max_body_bytes)
         or _content(scope["path"], headers)
@@ -46,6 +47,13 @@ def _host(found: list[str], allowed: tuple[str, ...]) -> InvalidRequest | None:
         return InvalidRequest("send exactly one header Host that names this server", "Host", "invalid_host")
     if allowed and given["name"].lower().rstrip(".") not in allowed:
         return InvalidRequest("this server does not answer under that host name", "Host", "unknown_host")
+    return None
+
+
+def _path(path: str) -> InvalidRequest | None:
+    # a router whose patterns end in $ takes a path with a line end behind it for the path without
+    if any(character < " " or character == "\x7f" for character in path):
+        return InvalidRequest("the path holds a control character", None, "malformed_path")
     return None
 
 

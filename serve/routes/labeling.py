@@ -29,7 +29,12 @@ def make_router(deps: Dependencies) -> APIRouter:
     labeler = Depends(require(deps.keys, "labeler"))
     tally = Tally(deps.ledger)
 
-    @router.post("/next", response_model=None, openapi_extra=described(NextIn))
+    @router.post(
+        "/next",
+        response_model=None,
+        responses={204: {"description": "Nothing waits for this labeler."}},
+        openapi_extra=described(NextIn),
+    )
     def next_item(
         key: Annotated[ApiKey, labeler], given: Annotated[NextIn, Depends(body(NextIn))]
     ) -> dict[str, Any] | Response:

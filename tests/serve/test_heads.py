@@ -77,3 +77,8 @@ def test_outside_the_api_a_body_may_be_anything() -> None:
 def test_a_long_query_is_refused() -> None:
     assert status(scope(query=b"x" * MAX_QUERY_BYTES)) == 0
     assert status(scope(query=b"x" * (MAX_QUERY_BYTES + 1))) == 414
+
+
+@pytest.mark.parametrize("path", ["/v1/models\n", "/v1/models\x00", "/v1/mod\x7fels", "\t"])
+def test_a_path_with_a_control_character_is_refused(path: str) -> None:
+    assert status(scope(path)) == 400

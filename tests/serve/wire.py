@@ -30,9 +30,9 @@ class Reply(NamedTuple):
         return dict(found["error"])
 
 
-def listen(connection: socket.socket) -> Reply:
-    """Read one answer."""
-    response = http.client.HTTPResponse(connection)
+def listen(connection: socket.socket, method: str = "GET") -> Reply:
+    """Read one answer to a request of this method."""
+    response = http.client.HTTPResponse(connection, method=method)
     try:
         response.begin()
         body = response.read()
@@ -74,7 +74,7 @@ class Server:
         """Send bytes as they are and read one answer."""
         with self.connect() as connection:
             connection.sendall(text)
-            return listen(connection)
+            return listen(connection, text.partition(b" ")[0].decode("latin-1"))
 
     def ask(self, method: str, target: str, body: bytes | Any = None, key: str = "", **headers: str | None) -> Reply:
         """Send one request; a body that is not bytes goes as JSON, a header that is None is left out.
