@@ -34,6 +34,7 @@ REFUSALS = {
     "405": "No such method here.",
     "408": "The request did not arrive in time.",
     "409": "Not possible in the present state.",
+    "410": "It was there; it is over, or older than what is kept.",
     "413": "The body is too large.",
     "414": "Path or query are too long.",
     "415": "The body is not `application/json`, or it is compressed.",
@@ -45,6 +46,8 @@ REFUSALS = {
 ALWAYS = ("400", "405", "414", "431", "503")
 WITH_KEY = ("401", "403", "429")
 WITH_BODY = ("408", "413", "415")
+THAT_AGE = ("feedback", "battles", "shares", "queue")
+"""Tags of what refers to answers, which are not kept for ever."""
 WITH_RETRY = ("429", "503", "504")
 
 
@@ -155,7 +158,9 @@ def refusals(operation: Schema, method: str, path: str, roles: tuple[str, ...]) 
         found.add("404")
     if path == sessions.PATH:
         found |= set(WITH_KEY)
-    return (found - {"409"}) | {"504"} if completes else found
+    if operation["tags"][0] in THAT_AGE and method not in sessions.SAFE_METHODS:
+        found.add("410")
+    return found | {"504"} if completes else found
 
 
 def _refusal(status: str, text: str) -> Schema:

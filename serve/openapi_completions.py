@@ -5,7 +5,7 @@ These routes are pure ASGI, so nothing derives this; a test holds every field an
 
 from typing import Any
 
-from serve import limits, prompts, structured
+from serve import idempotency, limits, prompts, structured
 from serve.bounds import MAX_NAME_CHARS
 from serve.jsonbody import INT64
 from serve.limits import Kind
@@ -29,6 +29,11 @@ def parameters(settings: ServeSettings) -> list[Schema]:
             "X-Conversation-Id",
             {"type": "string", "pattern": r"^[\x21-\x7e]+$", "maxLength": MAX_CONVERSATION_CHARS},
             "Requests of one conversation are answered by one version while a canary runs.",
+        ),
+        _header(
+            idempotency.HEADER,
+            {"type": "string", "pattern": f"^{idempotency.NAME.pattern}$"},
+            "The same request under the same key is answered once; not for streams.",
         ),
     ]
 

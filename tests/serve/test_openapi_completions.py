@@ -1,12 +1,14 @@
 """The written schemas against the allowlist that decides: the same fields, the same bounds."""
 
+import inspect
 import json
+import re
 from typing import Any, get_args
 
 import jsonschema_rs
 import pytest
 
-from serve import limits, openapi_completions
+from serve import idempotency, limits, openapi_completions, wishes
 from serve.errors import InvalidRequest
 from serve.limits import Kind, check
 from serve.openapi_completions import fields, parameters, request
@@ -108,6 +110,8 @@ def test_what_is_switched_on_is_in_the_schema() -> None:
 
 def test_the_headers_are_those_that_are_read() -> None:
     names = {each["name"] for each in parameters(PLAIN)}
-    assert names == {"X-Whetstone-Consent", "X-Deadline-S", "X-Priority", "X-Conversation-Id"}
+    read = set(re.findall(r'"(X-[A-Za-z-]+)"', inspect.getsource(wishes)))
+    assert names == read | {idempotency.HEADER}
+    assert len(names) == 5
     assert all(each["description"] for each in parameters(PLAIN))
     assert set(openapi_completions.answers("chat")) == {"application/json", "text/event-stream"}

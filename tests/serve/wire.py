@@ -29,6 +29,16 @@ class Reply(NamedTuple):
         assert {"message", "type", "param", "code"} <= set(found["error"])
         return dict(found["error"])
 
+    def refusal(self, *statuses: int) -> dict[str, Any]:
+        """Return the error of a refusal that has one of the statuses, an id, and nothing of our insides."""
+        assert self.status in statuses, self
+        assert self.headers["x-request-id"]
+        assert self.status != 401 or self.headers["www-authenticate"] == "Bearer"
+        error = self.error
+        for leak in ("Traceback", " at 0x", ".py", "File "):
+            assert leak not in error["message"]
+        return error
+
 
 def listen(connection: socket.socket, method: str = "GET") -> Reply:
     """Read one answer to a request of this method."""

@@ -25,6 +25,8 @@ from tests.conftest import RedisServer
 from tests.serve.served import Served, chat, served
 from tests.serve.wire import Reply
 
+refused = Reply.refusal
+
 pytestmark = pytest.mark.redis
 ROWS = range(24, 36)
 CHAT, MODELS, KEYS, SESSIONS = "/v1/chat/completions", "/v1/models", "/v1/operations/keys", "/v1/sessions"
@@ -42,14 +44,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def by(site: Served, value: str | None, path: str = MODELS) -> Reply:
     return site.ask("GET", path, authorization=value)
-
-
-def refused(reply: Reply, status: int) -> dict[str, Any]:
-    assert reply.status == status, reply
-    assert reply.headers["x-request-id"]
-    if status == 401:
-        assert reply.headers["www-authenticate"] == "Bearer"
-    return reply.error
 
 
 @pytest.mark.parametrize(
