@@ -32,11 +32,11 @@ PROMPT_CHARS = 800
 KV_CACHE_GIB = 0.1
 """Room for what is being answered and little more: a prompt is forgotten before it is asked again, as if every caller
 said something else. Otherwise windows without swaps would find all prompts in the cache."""
-PAIRS, SWAPS = 5, 8
+PAIRS, SWAPS = 10, 4
 """Pairs of windows, and swaps in a window that has any."""
 SETTLE_S = 3.0
-SPACE_S = 1.5
-"""Seconds from one swap to the next; the window without swaps lasts as long as the one with them."""
+SPACE_S = 3.0
+"""Seconds from one swap to the next, about two answers; a window without swaps lasts as long as one with them."""
 QUIET_S = 0.5
 """Pause between two windows, so that no answer is counted in one and slowed by the other."""
 
