@@ -44,6 +44,9 @@ from vllm.v1.metrics.perf import PerfMetricsProm
 RESET_RETRY_S = 0.02
 """Pause between two attempts to empty the prefix cache while an aborted request still holds blocks."""
 
+DEAD_S = 0.1
+"""Pause between two looks at whether the engine died during a load."""
+
 PROBE_PRIORITY = -1
 """Before everybody else's, whose priority is 0 or more: a probe must not queue behind customers."""
 
@@ -154,21 +157,31 @@ class VllmEngine:
 
     async def load(self, path: Path, version: str, deadline_s: float) -> None:
         """See `Engine.load`."""
+        loading = asyncio.create_task(self._load(path, version, deadline_s))
         try:
-            async with asyncio.timeout(deadline_s):
-                while not await self._llm.reset_prefix_cache():
-                    await asyncio.sleep(RESET_RETRY_S)
-            await self._llm.collective_rpc("policy_reload", args=(str(path),))
-            if not await self._llm.reset_prefix_cache():
-                raise EngineError("the prefix cache was not emptied; a request got in during the load")
-            await self._llm.update_weight_version(version)
+            while not loading.done() and not self.dead:  # vLLM never ends a call to an engine that dies under it
+                await asyncio.wait([loading], timeout=DEAD_S)
+            if not loading.done():
+                raise EngineError(f"the engine died while it loaded {path}")
+            loading.result()
         except TimeoutError as error:
             raise EngineError(f"the engine was not idle within {deadline_s:g} s") from error
         except EngineError:
             raise
         except Exception as error:
             raise EngineError(f"vLLM did not load {path}: {_one_line(error)}") from error
+        finally:
+            loading.cancel()
         self._rename(version)
+
+    async def _load(self, path: Path, version: str, deadline_s: float) -> None:
+        async with asyncio.timeout(deadline_s):
+            while not await self._llm.reset_prefix_cache():
+                await asyncio.sleep(RESET_RETRY_S)
+        await self._llm.collective_rpc("policy_reload", args=(str(path),))
+        if not await self._llm.reset_prefix_cache():
+            raise EngineError("the prefix cache was not emptied; a request got in during the load")
+        await self._llm.update_weight_version(version)
 
     def _rename(self, version: str) -> None:
         """Serve under exactly ``version``; vLLM's registry and handlers share this one list."""
