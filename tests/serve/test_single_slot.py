@@ -131,3 +131,18 @@ def test_a_killed_engine_is_noticed_at_once_and_its_callers_get_clean_refusals(o
     assert exact(one, live)
     assert restarts(one)["died"] == before + 1
     assert 'vllm:generation_tokens_total{slot="a",version="' in httpx.get(f"{one.url}/metrics").text
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.06])
+def test_a_process_killed_in_the_middle_of_a_swap_comes_back_with_one_version(one: Server, after_s: float) -> None:
+    before = one.live()
+    wanted = next(version for version in one.paths if version != before)
+    promotion.promote(one.ledger, wanted, "test")
+    time.sleep(after_s)  # a moment in the swap, not a wait for anything
+    assert one.process is not None
+    one.process.kill()
+    one.process.wait()
+    one.start()
+    one.wait(one.ready, "readiness after the restart")
+    assert exact(one, wanted)
+    assert {one.live() for _ in range(5)} == {wanted}
