@@ -3,7 +3,8 @@
 ``ours`` is ``python -m serve`` as it is deployed: two slots, the second one warm, API keys, every chat recorded through
 the spool into a Redis that syncs each write. ``bare`` is vLLM's own OpenAI server with the same arguments. ``litellm``
 is a LiteLLM proxy in front of ``bare``. All are up all the time, one is loaded at a time, and the order changes from
-round to round, so that what else the machine does meets all alike. Ratios are of loads of the same round.
+round to round, so that what else the machine does meets all alike. Ratios are of loads of the same round. A load during
+which other programs were busy is put again, a few times, and left out if they stay busy.
 
 Two models: a random one of 4.5 million parameters, on which an engine spends about what it does on a small real one per
 step, for the comparison with ``bare``; and the sandbox's own, on which the engine is so quick that what stands in front
@@ -65,8 +66,9 @@ def measure(targets: list[Target], concurrencies: tuple[int, ...], rounds: int, 
 
 
 def figures_of(target: Target, concurrency: int) -> dict[str, Any]:
-    """Return what was measured of one server at one concurrency."""
-    taken = target.loads[concurrency]
+    """Return what was measured of one server at one concurrency, in undisturbed loads if there are any."""
+    everything = target.loads[concurrency]
+    taken = [each for each in everything if not each.disturbed] or everything
     rates = [each.load.tokens_per_s for each in taken]
     answers = [answer for each in taken for answer in each.load.good]
     ttft_ms = [answer.ttft_s * 1e3 for answer in answers]
@@ -81,7 +83,9 @@ def figures_of(target: Target, concurrency: int) -> dict[str, Any]:
         "latency_ms_p99": percentile(latency_ms, 99),
         "server_cpu_s_per_1k_tokens": sum(each.cpu_s for each in taken) / thousands,
         "client_cpu_s_per_1k_tokens": sum(each.load.client_cpu_s for each in taken) / thousands,
-        "foreign_cores_max": max(each.foreign_cores for each in taken),
+        "foreign_cores_max": max(each.foreign_cores for each in everything),
+        "loads": len(everything),
+        "disturbed": sum(each.disturbed for each in everything),
         "answers": len(answers),
     }
     return {name: _rounded(value) for name, value in found.items()}
@@ -92,9 +96,10 @@ def _rounded(value: Any) -> Any:
 
 
 def ratios(above: Target, below: Target, concurrency: int) -> list[float]:
-    """Return throughput ratios of the loads of the same round."""
-    pairs = zip(above.loads[concurrency], below.loads[concurrency], strict=True)
-    return [round(one.load.tokens_per_s / other.load.tokens_per_s, 4) for one, other in pairs]
+    """Return throughput ratios of the loads of the same round, of undisturbed ones if there are any."""
+    pairs = list(zip(above.loads[concurrency], below.loads[concurrency], strict=True))
+    fair = [(one, other) for one, other in pairs if not (one.disturbed or other.disturbed)] or pairs
+    return [round(one.load.tokens_per_s / other.load.tokens_per_s, 4) for one, other in fair]
 
 
 def quotient(above: Target, below: Target, concurrency: int, figure: str) -> float:

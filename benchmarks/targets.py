@@ -37,6 +37,11 @@ class Taken:
     cpu_s: float
     foreign_cores: float
 
+    @property
+    def disturbed(self) -> bool:
+        """True if other programs took so much that the load tells little of the server."""
+        return self.foreign_cores > FOREIGN_CORES
+
 
 @dataclass
 class Target:
@@ -81,10 +86,11 @@ class Target:
             foreign = (all_cpu_s() - busy_s - own_s) / (time.monotonic() - began)
             if load.faults:
                 raise SystemExit(f"{self.name}: {len(load.faults)} of {len(load.answers)} failed: {load.faults[0]}")
-            if foreign <= FOREIGN_CORES:
+            taken = Taken(load, own_s, foreign)
+            if not taken.disturbed:
                 break
             log(f"{self.name} x{concurrency}: other programs took {foreign:.2f} cores")
-        self.loads.setdefault(concurrency, []).append(Taken(load, own_s, foreign))
+        self.loads.setdefault(concurrency, []).append(taken)
         return load
 
 

@@ -56,6 +56,23 @@ def test_everything_that_was_measured_is_told() -> None:
     assert one["foreign_cores_max"] == pytest.approx(0.02)
 
 
+def test_loads_that_others_disturbed_are_left_out() -> None:
+    ours, bare = target("ours", 0.5), target("bare", 0.5)
+    slow = target("ours", 2.0).loads[16][0]
+    ours.loads[16][0] = Taken(slow.load, slow.cpu_s, foreign_cores=0.9)
+    assert ratios(ours, bare, 16) == pytest.approx([1.0] * (ROUNDS - 1))
+    found = compare([ours, bare])["loads"]["ours_x16"]
+    assert (found["loads"], found["disturbed"]) == (ROUNDS, 1)
+    assert found["latency_ms_p99"] == pytest.approx(500)
+
+
+def test_if_all_were_disturbed_all_are_told() -> None:
+    ours, bare = target("ours", 0.5), target("bare", 0.5)
+    ours.loads[16] = [Taken(each.load, each.cpu_s, foreign_cores=0.9) for each in ours.loads[16]]
+    assert len(ratios(ours, bare, 16)) == ROUNDS
+    assert compare([ours, bare])["loads"]["ours_x16"]["disturbed"] == ROUNDS
+
+
 def test_loads_of_different_seeds_share_no_prompts() -> None:
     one, two = set(prompts(10)), set(prompts(11))
     assert len(one & two) < len(one) / 10
