@@ -20,6 +20,7 @@ def status(as_json: Json = False) -> None:
     output.show_pairs(
         [
             *((alias, found["aliases"].get(alias, "-")) for alias in ("live", "previous", "candidate")),
+            ("canary", trial(found["canary"])),
             *((f"{name} logged" if name == "interactions" else name, n) for name, n in found["counts"].items()),
             *((f"waiting, {name.replace('_', ' ')}", count) for name, count in found["queues"].items()),
             ("dead letters", found["dead_letters"]),
@@ -46,6 +47,11 @@ def collect(
         output.show_json({"collect": found})
     else:
         output.say(f"collecting {found}")
+
+
+def trial(canary: dict[str, Any] | None) -> str:
+    """Return the canary in words."""
+    return f"{canary['version']} for {canary['share']} % of the callers of live" if canary else "-"
 
 
 def current_round(found: dict[str, Any]) -> str:

@@ -256,6 +256,7 @@ def test_a_canary_is_begun_shown_and_ended(run: Run, candidate: Ledger) -> None:
     begun = run("policies", "canary", "candidate", "--share", "10", "--actor", "olga", "--reason", "a tenth")
     assert (begun.code, begun.out) == (0, "policy-0001 answers 10 % of the callers of live\n")
     assert run("policies", "canary", "--json").json["canary"]["share"] == 10
+    assert "policy-0001 for 10 % of the callers of live" in run("status").out
     again = run("policies", "canary", "policy-0000", "--share", "5")
     assert (again.code, again.err) == (1, "whetstone: policy-0000 is live; a canary is another policy\n")
     ended = run("policies", "canary", "--end", "--json").json
