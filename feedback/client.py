@@ -69,13 +69,19 @@ class Ledger:
         """The URL without a password, for messages."""
 
     @classmethod
+    def of(cls, settings: Settings, timeout_s: float | None = None) -> "Ledger":
+        """Return the ledger that the settings name, not reached yet; ``timeout_s`` instead of the settings'."""
+        pepper = settings.key_pepper.get_secret_value()
+        return cls(settings.ledger_url, timeout_s or settings.ledger_timeout_s, pepper)
+
+    @classmethod
     def connect(cls, settings: Settings) -> "Ledger":
         """Return a ledger that was reached once.
 
         Raises:
             LedgerUnavailable: nothing answers at ``settings.ledger_url``.
         """
-        ledger = cls(settings.ledger_url, settings.ledger_timeout_s, settings.key_pepper.get_secret_value())
+        ledger = cls.of(settings)
         ledger.ping()
         return ledger
 

@@ -21,13 +21,13 @@ from feedback.client import Ledger
 from feedback.log import get
 from serve import errors, openapi
 from serve.admission import Admission
-from serve.auth import KeyCache, keep_used
 from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.engines.base import Engine
 from serve.engines.slot import Slot, StartEngine
 from serve.hotswap import HotSwap
 from serve.idempotency import Answers
+from serve.keycache import KeyCache, keep_used
 from serve.memory import Memory
 from serve.middleware import Surround
 from serve.pages.reference import make_router as reference_router
@@ -89,7 +89,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
     slots = [Slot(name, _engine_starter(settings)) for name in names]
     traffic, watchdog = Traffic(slots, settings.gate_wait_s), Watchdog(slots, settings.stall_s)
     memory = Memory(spool.directory, settings.without_ledger_s)
-    quick = Ledger(settings.ledger_url, TIMEOUT_S)
+    quick = Ledger.of(settings, TIMEOUT_S)
     recorder = _recorder(settings, spool)
     deps = Dependencies(
         settings=settings,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from feedback.client import Ledger
     from serve.admission import Admission
-    from serve.auth import KeyCache
     from serve.battles import Battles
     from serve.idempotency import Answers
+    from serve.keycache import KeyCache
     from serve.quotas import Quotas
     from serve.recorder import Recorder
     from serve.settings import ServeSettings

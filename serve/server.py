@@ -91,7 +91,7 @@ def _reach(settings: ServeSettings, directory: Path) -> Ledger:
     Raises:
         LedgerUnavailable: it does not answer, and nothing is known of what it said.
     """
-    ledger = Ledger(settings.ledger_url, settings.ledger_timeout_s)
+    ledger = Ledger.of(settings)
     try:
         ledger.ping()
     except LedgerUnavailable as error:

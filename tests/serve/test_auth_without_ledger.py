@@ -12,7 +12,8 @@ from starlette.datastructures import Headers
 from feedback import access
 from feedback.client import Ledger
 from feedback.errors import InvalidKey, LedgerUnavailable
-from serve.auth import KeyCache, authenticate_async
+from serve.auth import authenticate_async
+from serve.keycache import KeyCache
 from serve.memory import Memory
 from tests.conftest import RedisServer
 

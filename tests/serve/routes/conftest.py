@@ -16,10 +16,10 @@ from feedback.ids import new_id
 from feedback.records import Comparison, Completion, Interaction, Message, Prompt, utc_now
 from serve import errors
 from serve.admission import Admission
-from serve.auth import KeyCache
 from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.idempotency import Answers
+from serve.keycache import KeyCache
 from serve.quotas import Quotas
 from serve.routes import (
     account,

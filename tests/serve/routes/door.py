@@ -16,14 +16,13 @@ from feedback.client import Ledger
 from feedback.records import Interaction
 from serve import errors
 from serve.admission import Admission
-from serve.auth import KeyCache
 from serve.battles import Battles
 from serve.dependencies import Dependencies
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.engines.slot import Slot
 from serve.idempotency import Answers
+from serve.keycache import KeyCache
 from serve.middleware import Surround
-from serve.idempotency import Answers
 from serve.quotas import Quotas
 from serve.recorder import Recorder
 from serve.routes.completions import Completions
