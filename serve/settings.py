@@ -75,8 +75,8 @@ class ServeSettings(Settings):
     """Seconds without a request after which a browser's session ends."""
     session_longest_s: float = Field(default=43_200.0, gt=0)
     """Seconds after which a browser's session ends in any case."""
-    key_cache_s: float = Field(default=5.0, ge=0, le=300)
-    """Seconds for which a looked-up API key is trusted; also the longest that a revoked key still works."""
+    key_cache_s: float = Field(default=5.0, ge=0, le=15)
+    """Seconds for which a looked-up API key is trusted; a revoked key still works for at most twice as long."""
     metrics_key_required: bool = False
     """Require a key of role ``metrics`` for /metrics."""
     ready_cache_s: float = Field(default=5.0, ge=0)

@@ -45,6 +45,7 @@ def make_router(deps: Dependencies) -> APIRouter:
             deps.ledger, key, idle_s=settings.session_idle_s, longest_s=settings.session_longest_s
         )
         _end(deps, request)
+        deps.keys.learn(secret, key, session.ends_at)
         set_cookie(response, secret, longest_s=settings.session_longest_s, secure=request.url.scheme == "https")
         response.headers["Cache-Control"] = "no-store"
         return _shown(key, secret, session.ends_at)

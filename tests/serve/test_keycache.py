@@ -117,11 +117,13 @@ def test_known_sessions_work_while_the_ledger_is_down(own_server: RedisServer) -
     clock = Clock()
     ledger = Ledger(own_server.url, timeout_s=0.5)
     keys = KeyCache(ledger, ttl_s=15, now=clock)
-    known, unknown = Browser(ledger), Browser(ledger)
+    known, fresh, unknown = Browser(ledger), Browser(ledger), Browser(ledger)
     keys.find(known.secret)
+    keys.learn(fresh.secret, fresh.key, fresh.session.ends_at)
     own_server.kill()
     clock.now_s += 1000
     assert keys.find(known.secret) == known.key
+    assert keys.find(fresh.secret) == fresh.key
     with pytest.raises(LedgerUnavailable):
         keys.find(unknown.secret)
 
