@@ -15,7 +15,7 @@ from feedback.errors import RateLimited
 from feedback.ids import new_id
 from serve import sessions
 from serve.errors import InvalidRequest, to_response
-from serve.heads import names, refusal, too_large
+from serve.heads import JSON_PREFIX, names, refusal, too_large
 from serve.throttle import Throttle
 
 
@@ -113,7 +113,10 @@ class _Answer:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             request_id = self._scope["state"]["request_id"].encode()
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            added = [(b"x-request-id", request_id)]
+            if self._scope["path"].startswith(JSON_PREFIX):
+                added.append((b"x-content-type-options", b"nosniff"))  # hostile text in JSON is never taken for a page
+            message["headers"] = [*message.get("headers", ()), *added]
         elif not self._first_byte_s and message.get("body"):
             self._first_byte_s = time.perf_counter() - self._started
         await self._send(message)

@@ -150,7 +150,8 @@ def test_what_is_not_allowed_is_refused_by_name(server: Server, field: str, valu
     [b"", b"{", b"[]", b"null", b'{"model": NaN}', b"[" * 100_000, b'{"model":"live","messages":1e999}', b"\xff\xfe"],
 )
 def test_a_malformed_body_is_a_400(server: Server, body: bytes) -> None:
-    answer = httpx.post(f"{server.url}/v1/chat/completions", content=body, headers=server.auth())
+    headers = {**server.auth(), "Content-Type": "application/json"}
+    answer = httpx.post(f"{server.url}/v1/chat/completions", content=body, headers=headers)
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
 

@@ -36,9 +36,9 @@ CHECKS = [
     status_code_conformance,
 ]
 CALLERS = ("anonymous", "client", "labeler", "operator", "metrics")
-EXAMPLES = 20
+EXAMPLES = 12
 """Requests for each operation and caller."""
-LONGEST_S = 60.0
+LONGEST_S = 45.0
 """For one caller; beyond this the remaining operations would go untried, which fails the test."""
 
 

@@ -26,7 +26,6 @@ from tests.serve.served import Served, chat, served
 from tests.serve.wire import Reply
 
 refused = Reply.refusal
-
 pytestmark = pytest.mark.redis
 ROWS = range(24, 36)
 CHAT, MODELS, KEYS, SESSIONS = "/v1/chat/completions", "/v1/models", "/v1/operations/keys", "/v1/sessions"
@@ -224,6 +223,7 @@ def test_row_32_a_hostile_name_is_stored_and_told_as_it_is(site: Served) -> None
     name = "<script>alert(1)</script>"
     reply = site.ask("POST", KEYS, {"role": "client", "owner": name}, key=site.keys["operator"])
     assert (reply.status, reply.headers["content-type"]) == (201, "application/json")
+    assert reply.headers["x-content-type-options"] == "nosniff"
     assert json.loads(reply.body)["owner"] == name
     listed = json.loads(site.ask("GET", KEYS, key=site.keys["operator"]).body)
     assert name in [each["owner"] for each in listed]
