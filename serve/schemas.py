@@ -219,7 +219,7 @@ def body(kind: type[B], *, optional: bool = False) -> Callable[[Request], Awaita
         if optional and not raw:
             return decode(b"{}", kind)
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != "application/json":
+        if raw and media != "application/json":
             raise InvalidRequest("send the body as `Content-Type: application/json`", None, "unsupported_media", 415)
         return decode(bytes(raw), kind)
 

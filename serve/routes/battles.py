@@ -24,7 +24,7 @@ def make_router(deps: Dependencies) -> APIRouter:
     router = APIRouter(prefix="/v1/battles", tags=["battles"])
     customer = Depends(require(deps.keys, "client", "operator"))
 
-    @router.post("", openapi_extra=described(BattleIn))
+    @router.post("", openapi_extra=described(BattleIn, required=False))
     def begin(
         key: Annotated[ApiKey, customer], given: Annotated[BattleIn, Depends(body(BattleIn, optional=True))]
     ) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def make_router(deps: Dependencies) -> APIRouter:
         version = promotion.promote(deps.ledger, policy.version, key.owner, reason)
         return {"version": version, "decision": msgspec.structs.asdict(decision)}
 
-    @router.post("/rollback", openapi_extra=described(RollbackIn))
+    @router.post("/rollback", openapi_extra=described(RollbackIn, required=False))
     def roll_back(
         key: Annotated[ApiKey, operator], given: Annotated[RollbackIn, Depends(body(RollbackIn, optional=True))]
     ) -> dict[str, str]:

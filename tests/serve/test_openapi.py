@@ -200,3 +200,18 @@ def test_every_route_lets_in_whom_the_inventory_names_and_nobody_else(ledger: Le
             assert answer.status < 500 or answer.status == 503, (method, path, caller)
     connection.close()
     assert wrong == []
+
+
+@pytest.mark.redis
+def test_a_body_is_required_where_the_document_says_so(site: Served) -> None:
+    seen = set()
+    for path, methods in site.app.openapi()["paths"].items():
+        for method, operation in methods.items():
+            if "requestBody" not in operation:
+                continue
+            key = site.keys.get(next(iter(INVENTORY[method.upper(), path]), ""), "")
+            reply = site.ask(method.upper(), filled(path), key=key)
+            required = operation["requestBody"]["required"]
+            assert (reply.status == 400) == required, (method, path, reply)
+            seen.add(required)
+    assert seen == {True, False}
