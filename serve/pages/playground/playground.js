@@ -82,6 +82,7 @@ function begin(mode = session.mode) {
   else panes.open(mode);
   showHistory();
   showConsent();
+  makeRoom();
   $("#prompt").focus();
 }
 
@@ -92,6 +93,11 @@ function openChat(chat) {
   chats.open(chat);
   showConsent();
   showHistory();
+  makeRoom();
+}
+
+/** Put the list of chats away where it lies over the conversation. */
+function makeRoom() {
   if (matchMedia("(max-width: 1100px)").matches) toggleHistory(false);
 }
 
@@ -187,6 +193,7 @@ function wire() {
   $("#consent").addEventListener("change", showConsent);
   $("#model").addEventListener("focus", () => learnModels().catch(() => {}));
   $("#history-toggle").addEventListener("click", () => toggleHistory());
+  $("#history-close").addEventListener("click", () => toggleHistory(false));
   $("#parameters-toggle").addEventListener("click", () => toggleParameters());
   $("#view-code").addEventListener("click", code);
   $("#commands").addEventListener("click", palette.open);

@@ -201,6 +201,19 @@ def test_nothing_is_wider_than_a_phone(site: "Site", watched: "Watched", mode: s
         assert box["x"] + box["width"] <= 390
 
 
+def test_list_of_chats_lies_over_the_conversation_on_a_phone_and_goes_away(site: "Site", watched: "Watched") -> None:
+    Upstream(site, "Yes.")
+    page = start(site, watched, wide=False)
+    say(page, "About pears")
+    page.click("#history-toggle")
+    page.click("#history-close")
+    assert not page.locator("#history").is_visible()
+    page.click("#history-toggle")
+    page.click("#chats .open")
+    page.wait_for_selector("#history", state="hidden")
+    assert page.locator(".turn.user .text").inner_text() == "About pears"
+
+
 def test_every_control_has_a_name(site: "Site", watched: "Watched") -> None:
     Upstream(site, "Yes.")
     page = start(site, watched)
