@@ -26,7 +26,9 @@ DIRECTORY = ROOT / "var" / "bench" / "serve"
 TOKENS = 64
 FOREIGN_CORES = 0.1
 """Cores that other programs may have taken during a load; beyond this it is put again."""
-TRIES = 4
+TRIES = 3
+QUIET_S, LOOK_S = 20.0, 1.0
+"""How long to wait for other programs to end before the load is put again, and between two looks."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,19 @@ class Target:
             if not taken.disturbed:
                 break
             log(f"{self.name} x{concurrency}: other programs took {foreign:.2f} cores")
+            wait_for_quiet()
         self.loads.setdefault(concurrency, []).append(taken)
         return load
+
+
+def wait_for_quiet() -> None:
+    """Wait until the machine idles while nobody is loaded, but not for ever."""
+    until = time.monotonic() + QUIET_S
+    while time.monotonic() < until:
+        busy_s = all_cpu_s()
+        time.sleep(LOOK_S)
+        if all_cpu_s() - busy_s <= FOREIGN_CORES * LOOK_S:
+            return
 
 
 def all_cpu_s() -> float:

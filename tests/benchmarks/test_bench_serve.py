@@ -1,8 +1,16 @@
 """What is made of measured loads: figures, paired ratios, bars."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from benchmarks import bench_serve
 from benchmarks.bench_serve import CONCURRENCIES, bars_against_bare, bars_against_litellm, compare, prompts, ratios
+from benchmarks.common import Bar
 from benchmarks.load import Answer, Load
 from benchmarks.targets import Taken, Target
 
@@ -71,6 +79,30 @@ def test_if_all_were_disturbed_all_are_told() -> None:
     ours.loads[16] = [Taken(each.load, each.cpu_s, foreign_cores=0.9) for each in ours.loads[16]]
     assert len(ratios(ours, bare, 16)) == ROUNDS
     assert compare([ours, bare])["loads"]["ours_x16"]["disturbed"] == ROUNDS
+
+
+def test_the_report_holds_both_models_and_all_bars(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = iter([(0.5, 0.5, 1.0), (0.2, 0.2, 0.6)])
+    reported: list[tuple[str, dict[str, Any], list[Bar]]] = []
+
+    @contextmanager
+    def servers(model: Path, workers: int) -> Iterator[list[Target]]:
+        names = zip(("ours", "bare", "litellm"), next(made), strict=True)
+        yield [target(name, latency_s) for name, latency_s in names]
+
+    monkeypatch.setattr("sys.argv", ["bench_serve"])
+    monkeypatch.setattr(bench_serve, "make_model", lambda path: tmp_path)
+    monkeypatch.setattr(bench_serve, "servers", servers)
+    monkeypatch.setattr(bench_serve, "check_equal", lambda targets: None)
+    monkeypatch.setattr(bench_serve, "measure", lambda *_: None)
+    monkeypatch.setattr(bench_serve, "report", lambda *given: reported.append(given))
+    bench_serve.main()
+    [(name, figures, bars)] = reported
+    assert name == "serve"
+    assert sum("million" in key for key in figures) == 2
+    assert len(bars) == 8
+    assert all(bar.passed for bar in bars)
+    json.dumps(figures)
 
 
 def test_loads_of_different_seeds_share_no_prompts() -> None:
