@@ -23,7 +23,7 @@ RELAY_TIMEOUT_S = 0.25
 """Longest that the relay's calls to the ledger should wait."""
 BATCH_RECORDS = 128
 BATCH_BYTES = 256 << 10
-PAUSE = 1.5
+PAUSE = 2.0
 """How long the relay rests after a batch, in times of what it took: a long drain leaves the processor to answers."""
 TIDY_S = 1.0
 """Idle time after which files are deleted whose records the ledger has."""
