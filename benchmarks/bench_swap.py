@@ -15,8 +15,11 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import ROOT, Bar, Server, log, percentile, report
 from benchmarks.model import make_model
@@ -37,6 +40,8 @@ PAIRS, SWAPS = 10, 4
 SETTLE_S = 3.0
 SPACE_S = 3.0
 """Seconds from one swap to the next, about two answers; a window without swaps lasts as long as one with them."""
+FOREIGN_CORES = 0.1
+"""Cores that other programs may take in a pair of windows that counts, unless all pairs were disturbed."""
 QUIET_S = 0.5
 """Pause between two windows, so that no answer is counted in one and slowed by the other."""
 
@@ -52,6 +57,18 @@ class Move:
     """Unix seconds, just before the operator's request left."""
     answered_s: float
     """Until the operator had an answer."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some seconds of the load."""
+
+    swaps: bool
+    begin: float
+    end: float
+    """Unix seconds."""
+    foreign_cores: float
+    """Cores that other programs took meanwhile; both kinds of windows suffer, but not alike."""
 
 
 class Operator:
@@ -106,9 +123,18 @@ def prompts() -> list[str]:
     return [f"{number}: {text}" for number, text in enumerate(texts)]
 
 
-def windows(server: Server, pairs: int) -> tuple[list[tuple[bool, float, float]], list[Move], list[Answer]]:
-    """Return (with swaps, begin, end) of each window, all swaps, and all answers."""
-    operator, spans, moves = Operator(server), list[tuple[bool, float, float]](), list[Move]()
+def foreign_s() -> float:
+    """Return the processor seconds that programs other than this benchmark's have used on this machine so far."""
+    busy, ours = psutil.cpu_times(), 0.0
+    for each in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            ours += sum(each.cpu_times()[:2])
+    return float(sum(busy[:3])) - ours
+
+
+def windows(server: Server, pairs: int) -> tuple[list[Window], list[Move], list[Answer]]:
+    """Return all windows, all swaps, and all answers."""
+    operator, spans, moves = Operator(server), list[Window](), list[Move]()
     window_s = SWAPS * SPACE_S
     job = Streams(
         url=server.url,
@@ -122,12 +148,13 @@ def windows(server: Server, pairs: int) -> tuple[list[tuple[bool, float, float]]
         time.sleep(SETTLE_S)
         for number in range(2 * pairs):
             swapping = number % 4 in (0, 3)  # with and without in turn, each as often first
-            begin = time.time()
+            begin, foreign = time.time(), foreign_s()
             for turn in range(SWAPS if swapping else 0):
                 time.sleep(max(0.0, begin + turn * SPACE_S - time.time()))
                 moves.append(operator.swap("promote" if turn % 2 == 0 else "rollback"))
             time.sleep(max(0.0, begin + window_s - time.time()))
-            spans.append((swapping, begin, time.time()))
+            end = time.time()
+            spans.append(Window(swapping, begin, end, (foreign_s() - foreign) / (end - begin)))
             log(f"window {number + 1} of {2 * pairs} done, {len(moves)} swaps")
             time.sleep(QUIET_S)
         return spans, moves, load.answers()
@@ -159,23 +186,28 @@ def last_routed_s(move: Move, answers: Sequence[Answer]) -> float:
     return max(0.0, max(near, default=0.0) - move.posted_at)
 
 
-def figures(
-    spans: Sequence[tuple[bool, float, float]], moves: Sequence[Move], answers: Sequence[Answer]
-) -> dict[str, Any]:
+def figures(spans: Sequence[Window], moves: Sequence[Move], answers: Sequence[Answer]) -> dict[str, Any]:
     """Return all that was measured of the windows and of the swaps."""
-    inside = [[each for each in answers if begin <= each.started_at < end] for _, begin, end in spans]
+    inside = [[each for each in answers if span.begin <= each.started_at < span.end] for span in spans]
     p99 = [1000 * percentile([each.ttft_s for each in group], 99) for group in inside]
     pairs = []
     for first in range(0, len(spans), 2):
-        busy, quiet = (first, first + 1) if spans[first][0] else (first + 1, first)
-        pairs.append({"with_p99_ms": p99[busy], "without_p99_ms": p99[quiet], "ratio": p99[busy] / p99[quiet]})
+        busy, quiet = (first, first + 1) if spans[first].swaps else (first + 1, first)
+        foreign = max(spans[busy].foreign_cores, spans[quiet].foreign_cores)
+        pairs.append(
+            {
+                "with_p99_ms": p99[busy],
+                "without_p99_ms": p99[quiet],
+                "ratio": p99[busy] / p99[quiet],
+                "foreign_cores": foreign,
+            }
+        )
     pooled = {
-        name: [
-            each.ttft_s for (swaps, *_), group in zip(spans, inside, strict=True) if swaps is wanted for each in group
-        ]
+        name: [each.ttft_s for span, group in zip(spans, inside, strict=True) if span.swaps is wanted for each in group]
         for name, wanted in (("with", True), ("without", False))
     }
-    ratios = [pair["ratio"] for pair in pairs]
+    undisturbed = [pair["ratio"] for pair in pairs if pair["foreign_cores"] <= FOREIGN_CORES]
+    ratios = undisturbed or [pair["ratio"] for pair in pairs]
     back = [1000 * last_routed_s(move, answers) for move in moves if move.kind == "rollback"]
     ahead = [1000 * last_routed_s(move, answers) for move in moves if move.kind == "promote"]
     return {
@@ -187,6 +219,7 @@ def figures(
             for name, times in pooled.items()
         },
         "ttft_p99_pairs": pairs,
+        "undisturbed_pairs": len(undisturbed),
         "ttft_p99_ratio": {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)},
         "rollback_last_routed_ms": _spread(back),
         "promote_last_routed_ms": _spread(ahead),
