@@ -155,7 +155,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         app.router.routes.append(Route(path, Completions(deps, kind), methods=["POST"]))
     for module in ROUTES:
         app.include_router(module.make_router(deps))
-    app.include_router(pages_router(settings.interaction_days))
+    app.include_router(pages_router(settings.interaction_days, settings.max_tokens))
     if settings.api_reference:
         app.openapi = cache(lambda: openapi.document(app, settings))  # type: ignore[method-assign]
         app.include_router(reference_router(app.openapi))

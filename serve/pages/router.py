@@ -40,11 +40,12 @@ HEADERS = {
 """No inline script or style, nothing from elsewhere, no HTML made from strings, no framing."""
 
 
-def make_router(interaction_days: int) -> APIRouter:
+def make_router(interaction_days: int, max_tokens: int) -> APIRouter:
     """Return the pages; they need nothing but the API of the process that serves them.
 
     Args:
         interaction_days: how long logged interactions are kept, days; the page on what is stored says so.
+        max_tokens: most tokens that one answer may have; the Playground offers no more.
     """
     router = APIRouter(include_in_schema=False)
     templates = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
@@ -55,7 +56,13 @@ def make_router(interaction_days: int) -> APIRouter:
         return RedirectResponse("/playground", headers=HEADERS)
 
     def page(name: str) -> Callable[[], HTMLResponse]:
-        facts = {"page": name, "pages": PAGES, "titles": PAGES | PLAIN, "interaction_days": interaction_days}
+        facts = {
+            "page": name,
+            "pages": PAGES,
+            "titles": PAGES | PLAIN,
+            "interaction_days": interaction_days,
+            "max_tokens": max_tokens,
+        }
         html = templates.get_template(f"{name}/{name}.html").render(facts)
         return lambda: HTMLResponse(html, headers=HEADERS)
 

@@ -11,6 +11,8 @@ let redraw = () => {};
 /** Draw and wire the panel; `drawAnswers` is called when answers are to be read in another way. */
 export function wire(drawAnswers) {
   redraw = drawAnswers;
+  parameters.limit("max_tokens", Number($("#fields").dataset.maxTokens));
+  Object.assign(session.values, parameters.defaults());
   showFields = parameters.draw($("#fields"), "", session.values, () => {});
   $("#prompt").addEventListener("input", showVariables);
   $("#system").addEventListener("input", () => {

@@ -5,6 +5,7 @@ import { el, toast } from "/static/shared/dom.js";
 
 const HIDDEN = /[\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\u{e0000}-\u{e007f}]/gu;
 const MARKS = ["**", "__", "*", "_"];
+const MOST_NODES = 2000; // of one run of text; the rest of it stays plain
 const LONGEST_WORDS = 500;
 const LONGEST_ADDRESS = 2000;
 
@@ -93,7 +94,7 @@ function inline(text) {
     nodes.push(node);
   };
   while (at < text.length) {
-    const found = special(text, at, endless);
+    const found = nodes.length < MOST_NODES ? special(text, at, endless) : null;
     if (found) put(found.node);
     else plain += text[at];
     at = found ? found.next : at + 1;

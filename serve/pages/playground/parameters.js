@@ -16,6 +16,12 @@ export const FIELDS = {
 const RARE = ["stop", "presence_penalty", "frequency_penalty", "seed", "n"];
 const PRESETS = "whetstone-presets";
 
+/** Take over the server's bound of a parameter. */
+export function limit(name, max) {
+  FIELDS[name].max = max;
+  FIELDS[name].value = Math.min(FIELDS[name].value, max);
+}
+
 export const defaults = () => ({
   system: "",
   logprobs: false,

@@ -79,7 +79,7 @@ def test_values_out_of_range_are_explained_and_not_sent(site: "Site", watched: "
     upstream = Upstream(site, "Blue.")
     page = start(site, watched)
     page.fill("#max_tokens", "0")
-    assert "from 1 to 4096" in page.locator("#fields").inner_text()
+    assert "from 1 to 256" in page.locator("#fields").inner_text()
     page.fill("#prompt", "Colour?")
     page.keyboard.press("Enter")
     page.wait_for_selector(".toast:has-text('Max tokens')")

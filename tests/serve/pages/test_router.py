@@ -14,7 +14,7 @@ from serve.pages.router import HERE, PAGES, PLAIN, make_router, static_files
 def client() -> TestClient:
     app = FastAPI()
     errors.install(app)
-    app.include_router(make_router(45))
+    app.include_router(make_router(interaction_days=45, max_tokens=33))
     return TestClient(app)
 
 
@@ -80,3 +80,7 @@ def test_no_script_makes_html_from_strings() -> None:
 
 def test_page_on_what_is_stored_says_how_long_it_is_kept_here(client: TestClient) -> None:
     assert "45 days in the log" in client.get("/privacy").text
+
+
+def test_playground_offers_no_longer_answers_than_this_server_gives(client: TestClient) -> None:
+    assert 'data-max-tokens="33"' in client.get("/playground").text
