@@ -119,7 +119,8 @@ class Slot:
         before = self.state
         self.state = "starting" if self.engine is None else "loading"
         try:
-            await asyncio.wait_for(self._quiet.wait(), deadline_s)
+            if self.engine is not None:  # what is still inside without one waits for an engine that is gone
+                await asyncio.wait_for(self._quiet.wait(), deadline_s)
         except BaseException as error:
             self.state = before
             if isinstance(error, TimeoutError):

@@ -38,6 +38,7 @@ from vllm.usage.usage_lib import UsageContext
 from vllm.utils.gc_utils import freeze_gc_heap
 from vllm.utils.system_utils import kill_process_tree
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 from vllm.v1.metrics.perf import PerfMetricsProm
 
@@ -241,6 +242,7 @@ class VllmEngine:
             self._closed = True
             if self._llm.output_handler is not None:
                 self._llm.output_handler.cancel()  # it would report the end that we ask for as a fault
+            self._llm.output_processor.propagate_error(EngineDeadError())  # nobody else tells those who wait
             with suppress(Exception):  # its processes may be gone already
                 await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_S)
 

@@ -182,3 +182,16 @@ def test_an_engine_proves_itself_by_a_token_to_the_probe_or_to_anybody() -> None
         assert slot.in_flight == 0
 
     asyncio.run(story())
+
+
+def test_a_new_engine_does_not_wait_for_requests_of_one_that_is_gone() -> None:
+    async def story() -> None:
+        slot, engine = await filled()
+        with slot.hold():
+            assert slot.take_out() is engine
+            await slot.put(HERE, "policy-0002", 0.05)
+            slot.open("policy-0002")
+            assert slot.in_flight == 1
+        assert (slot.in_flight, slot.version) == (0, "policy-0002")
+
+    asyncio.run(story())

@@ -80,6 +80,7 @@ def test_an_untied_engine_reloads_exactly_and_says_when_it_cannot(
         loading = loop.create_task(engine.load(second, "policy-0007", 60.0))
         loop.run_until_complete(asyncio.sleep(0.2))
         loop.run_until_complete(engine.kill())
+        loop.run_until_complete(engine.close())  # as soon as it is found dead, maybe before vLLM noticed
         both = asyncio.gather(*answering, loading, return_exceptions=True)
         ended = loop.run_until_complete(asyncio.wait_for(both, 5))
         assert {type(end) for end in ended} == {EngineError}
