@@ -23,6 +23,9 @@ from serve.protocol import options
 from serve.settings import ServeSettings
 from serve.spool import Spool
 
+SWITCH_S = 0.0005
+"""Longest that a thread (the relay, a check of weights) keeps the event loop waiting for the interpreter; Python's own
+5 ms would be felt between any two bytes of a stream."""
 CLOSE_S = 5
 """Seconds that connections get to close after the drain."""
 
@@ -67,6 +70,7 @@ def main() -> int:
         print(f"serve: {error}", file=sys.stderr)
         return 1
     setup("serve", settings.log_level)
+    sys.setswitchinterval(SWITCH_S)
     app = make_app(settings, ledger, spool)
     server = Server(
         uvicorn.Config(

@@ -122,7 +122,13 @@ def test_sigterm_finishes_what_is_being_answered_and_leaves_no_process(one_slot:
     assert begun.wait(60)
     processes = family(server)
     assert any("EngineCore" in each.name() for each in processes)
-    assert server.stop() == 0
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+    refused, unready = server.ask(), httpx.get(f"{server.url}/readyz", timeout=5)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+    assert refused.headers["retry-after"]
+    assert unready.status_code == 503
+    assert server.process.wait(35) == 0
     streaming.join()
     assert "data: [DONE]" in lines
     assert left(processes, 5) == []
