@@ -24,7 +24,7 @@ from feedback import interactions, keys
 from feedback.client import encode
 from feedback.ids import new_id
 from feedback.records import Interaction, Message, utc_now
-from serve.spool import Spool
+from serve.recording.spool import Spool
 
 DIRECTORY = Path("var/bench/spool")
 PARTS = ("survival", "latency", "drain")

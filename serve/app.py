@@ -20,22 +20,22 @@ from starlette.routing import Route
 from feedback.client import Ledger
 from feedback.log import get
 from serve import errors, openapi
-from serve.admission import Admission
-from serve.battles import Battles
+from serve.answering.battles import Battles
+from serve.asking.trials import Trials
 from serve.dependencies import Dependencies
+from serve.door.admission import Admission
+from serve.door.idempotency import Answers
+from serve.door.keycache import KeyCache, keep_used
+from serve.door.middleware import Surround
+from serve.door.quotas import Quotas
 from serve.engines.base import Engine
 from serve.engines.slot import Slot, StartEngine
-from serve.hotswap import HotSwap
-from serve.idempotency import Answers
-from serve.keycache import KeyCache, keep_used
-from serve.memory import Memory
-from serve.middleware import Surround
 from serve.pages.reference import make_router as reference_router
 from serve.pages.router import make_router as pages_router
-from serve.quotas import Quotas
-from serve.recorder import Recorder
-from serve.registry import TIMEOUT_S, Registry
-from serve.relay import RELAY_TIMEOUT_S
+from serve.recording.memory import Memory
+from serve.recording.recorder import Recorder
+from serve.recording.relay import RELAY_TIMEOUT_S
+from serve.recording.spool import Spool
 from serve.routes import (
     account,
     battles,
@@ -54,10 +54,10 @@ from serve.routes import (
 )
 from serve.routes.completions import PATHS, Completions
 from serve.settings import ServeSettings
-from serve.spool import Spool
-from serve.traffic import Traffic
-from serve.trials import Trials
-from serve.watchdog import Watchdog
+from serve.swapping.hotswap import HotSwap
+from serve.swapping.registry import TIMEOUT_S, Registry
+from serve.swapping.traffic import Traffic
+from serve.swapping.watchdog import Watchdog
 
 SLOTS = "abcd"
 """Names of the slots."""

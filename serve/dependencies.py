@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from feedback.client import Ledger
-    from serve.admission import Admission
-    from serve.battles import Battles
-    from serve.idempotency import Answers
-    from serve.keycache import KeyCache
-    from serve.quotas import Quotas
-    from serve.recorder import Recorder
+    from serve.answering.battles import Battles
+    from serve.asking.trials import Trials
+    from serve.door.admission import Admission
+    from serve.door.idempotency import Answers
+    from serve.door.keycache import KeyCache
+    from serve.door.quotas import Quotas
+    from serve.recording.recorder import Recorder
     from serve.settings import ServeSettings
-    from serve.traffic import Traffic
-    from serve.trials import Trials
-    from serve.watchdog import Watchdog
+    from serve.swapping.traffic import Traffic
+    from serve.swapping.watchdog import Watchdog
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from serve import openapi_completions, sessions
+from serve import openapi_completions
+from serve.door import sessions
 from serve.routes import completions
 from serve.settings import ServeSettings
 

@@ -1,16 +1,17 @@
-"""The two completion routes in OpenAPI's words: what may be asked, with the bounds of `serve.limits`, and what comes.
+"""The two completion routes in OpenAPI's words: what may be asked, with the bounds of `serve.asking.limits`.
 
 These routes are pure ASGI, so nothing derives this; a test holds every field and bound against the allowlist itself.
 """
 
 from typing import Any
 
-from serve import idempotency, limits, prompts, structured
-from serve.bounds import MAX_NAME_CHARS
-from serve.jsonbody import INT64
-from serve.limits import Kind
+from serve.asking import limits, prompts, structured
+from serve.asking.bounds import MAX_NAME_CHARS
+from serve.asking.jsonbody import INT64
+from serve.asking.limits import Kind
+from serve.door import idempotency
+from serve.door.wishes import MAX_CONVERSATION_CHARS
 from serve.settings import ServeSettings
-from serve.wishes import MAX_CONVERSATION_CHARS
 
 Schema = dict[str, Any]
 

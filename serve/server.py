@@ -16,12 +16,12 @@ import uvicorn
 from feedback.client import Ledger
 from feedback.errors import ConfigError, LedgerUnavailable
 from feedback.log import setup
-from serve.admission import Admission
 from serve.app import make_app
-from serve.memory import Memory
-from serve.protocol import options
+from serve.door.admission import Admission
+from serve.door.protocol import options
+from serve.recording.memory import Memory
+from serve.recording.spool import Spool
 from serve.settings import ServeSettings
-from serve.spool import Spool
 
 SWITCH_S = 0.0005
 """Longest that a thread (the relay, a check of weights) keeps the event loop waiting for the interpreter; Python's own

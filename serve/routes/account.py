@@ -6,8 +6,8 @@ import msgspec
 from fastapi import APIRouter, Depends
 
 from feedback.records import ApiKey
-from serve.auth import require
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 
 
 def make_router(deps: Dependencies) -> APIRouter:

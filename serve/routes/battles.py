@@ -11,12 +11,12 @@ from feedback import keys, metrics, votes
 from feedback.curation import Rules, split_of, to_prompt
 from feedback.errors import Conflict, Forbidden, NotFound
 from feedback.records import ApiKey, Battle, Comparison
-from serve import answers
-from serve.auth import require
-from serve.battles import over, sides
+from serve.answering import answers
+from serve.answering.battles import over, sides
+from serve.asking.schemas import BattleId, BattleIn, VoteIn, body, described
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 from serve.errors import InvalidRequest
-from serve.schemas import BattleId, BattleIn, VoteIn, body, described
 
 
 def make_router(deps: Dependencies) -> APIRouter:

@@ -1,6 +1,6 @@
 """``/v1/operations/canary``: route a share of the callers of ``live`` to another policy, and end that.
 
-Parses and calls the ledger's moves; who is routed, and when a canary ends by itself, is `serve.canary`'s.
+Parses and calls the ledger's moves; who is routed, and when a canary ends by itself, is `serve.swapping.canary`'s.
 """
 
 from typing import Annotated, Any
@@ -11,9 +11,9 @@ from fastapi import APIRouter, Depends
 from feedback import canary
 from feedback.errors import Conflict
 from feedback.records import ApiKey
-from serve.auth import require
+from serve.asking.schemas import CanaryEndIn, CanaryIn, body, described
 from serve.dependencies import Dependencies
-from serve.schemas import CanaryEndIn, CanaryIn, body, described
+from serve.door.auth import require
 
 
 def make_router(deps: Dependencies) -> APIRouter:

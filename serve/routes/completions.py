@@ -14,19 +14,19 @@ from starlette.types import Receive, Scope, Send
 from feedback.errors import DeadlinePassed, EngineError, Overloaded, UnknownModel, WhetstoneError
 from feedback.ids import new_id
 from feedback.records import ApiKey
-from serve.admission import Ticket, Wanted
-from serve.auth import authenticate_async
-from serve.cutoff import Cutoff
+from serve.answering.cutoff import Cutoff
+from serve.answering.exchange import Exchange, drafts
+from serve.answering.replies import EngineReply
+from serve.asking.inert import inert
+from serve.asking.limits import Asked, Kind, check
 from serve.dependencies import Dependencies
+from serve.door.admission import Ticket, Wanted
+from serve.door.auth import authenticate_async
+from serve.door.idempotency import name_of
+from serve.door.quotas import Left
+from serve.door.wishes import Wishes, read
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.errors import InvalidRequest, to_response
-from serve.exchange import Exchange, drafts
-from serve.idempotency import name_of
-from serve.inert import inert
-from serve.limits import Asked, Kind, check
-from serve.quotas import Left
-from serve.replies import EngineReply
-from serve.wishes import Wishes, read
 
 PATHS: dict[Kind, str] = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
 PREFIXES: dict[Kind, str] = {"chat": "chatcmpl-", "text": "cmpl-"}

@@ -14,11 +14,11 @@ from feedback.curation import Rules, split_of, to_prompt
 from feedback.errors import Conflict, RateLimited
 from feedback.ids import new_id
 from feedback.records import ApiKey, Rating, utc_now
-from serve import answers
-from serve.auth import require
+from serve.answering import answers
+from serve.asking.schemas import FeedbackIn, body, described
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 from serve.errors import InvalidRequest
-from serve.schemas import FeedbackIn, body, described
 
 
 def make_router(deps: Dependencies) -> APIRouter:

@@ -20,8 +20,8 @@ from starlette.responses import PlainTextResponse
 from feedback import comparisons, demonstrations, interactions, labels, leases, metrics, policies, prompts
 from feedback.client import Ledger
 from feedback.errors import EngineError, LedgerUnavailable, Overloaded
-from serve.auth import authenticate
 from serve.dependencies import Dependencies
+from serve.door.auth import authenticate
 
 PING_S = 1.0
 """Seconds that the ledger may take before it counts as down."""

@@ -13,10 +13,10 @@ from msgspec import Meta
 from feedback import access, promotion
 from feedback.errors import ConfigError, NotFound
 from feedback.records import ApiKey, Role, utc_now
-from serve.auth import require
+from serve.asking.schemas import Body, ItemId, body, described
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 from serve.errors import InvalidRequest
-from serve.schemas import Body, ItemId, body, described
 
 ONE_LINE = r"^[^\x00-\x1f\x7f\u2028\u2029]*\Z"
 Owner = Annotated[str, Meta(min_length=1, max_length=100, pattern=ONE_LINE)]

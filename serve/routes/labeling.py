@@ -14,10 +14,10 @@ from fastapi import APIRouter, Depends, Response
 from feedback import comparisons, demonstrations, labels, leases, metrics, prompts
 from feedback.log import get
 from feedback.records import ApiKey, Comparison, Completion, Demonstration, Label, Lease, Prompt, utc_now
-from serve.auth import require
+from serve.asking.schemas import HeartbeatIn, ItemId, NextIn, SkipIn, SubmitIn, body, described
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 from serve.errors import InvalidRequest
-from serve.schemas import HeartbeatIn, ItemId, NextIn, SkipIn, SubmitIn, body, described
 from serve.tally import Tally
 
 log = get(__name__)

@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from serve.auth import require
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 
 
 def make_router(deps: Dependencies) -> APIRouter:

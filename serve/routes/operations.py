@@ -16,10 +16,10 @@ from feedback import rounds as training_rounds
 from feedback.overview import overview
 from feedback.promotion import Thresholds, gate
 from feedback.records import ApiKey, EvaluationReport, Policy, Record
-from serve.auth import require
+from serve.asking.schemas import PolicyPath, PromoteIn, RollbackIn, RoundIn, body, described
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 from serve.errors import InvalidRequest, Refused
-from serve.schemas import PolicyPath, PromoteIn, RollbackIn, RoundIn, body, described
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 R = TypeVar("R", bound=Record)

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Depends
 from feedback import erasure
 from feedback.errors import Forbidden, NotFound
 from feedback.records import ApiKey, Erasure
-from serve.auth import require
+from serve.asking.schemas import ErasureIn, ItemId, body, described
 from serve.dependencies import Dependencies
-from serve.schemas import ErasureIn, ItemId, body, described
+from serve.door.auth import require
 
 
 def make_router(deps: Dependencies) -> APIRouter:

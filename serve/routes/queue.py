@@ -11,10 +11,10 @@ from feedback import collection, comparisons, promotion, prompts
 from feedback.curation import Rules, refusal, text_sha256, to_prompt
 from feedback.errors import Conflict, NotFound
 from feedback.records import ApiKey, Purpose
-from serve import answers
-from serve.auth import require
+from serve.answering import answers
+from serve.asking.schemas import QueueIn, body, described
 from serve.dependencies import Dependencies
-from serve.schemas import QueueIn, body, described
+from serve.door.auth import require
 
 
 def make_router(deps: Dependencies) -> APIRouter:

@@ -14,10 +14,10 @@ from msgspec import Meta
 from feedback import access, sessions
 from feedback.errors import InvalidKey
 from feedback.records import ApiKey
-from serve.auth import MAX_SECRET_CHARS, allowed, require
+from serve.asking.schemas import Body, body, described
 from serve.dependencies import Dependencies
-from serve.schemas import Body, body, described
-from serve.sessions import PATH, check_origin, clear_cookie, from_cookie, set_cookie
+from serve.door.auth import MAX_SECRET_CHARS, allowed, require
+from serve.door.sessions import PATH, check_origin, clear_cookie, from_cookie, set_cookie
 
 ROLES = ("client", "labeler", "operator")
 """Those who have a page."""

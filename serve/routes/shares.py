@@ -12,11 +12,11 @@ from fastapi import APIRouter, Depends, Response
 from feedback import shares
 from feedback.errors import Conflict
 from feedback.records import ApiKey, Share
-from serve import answers
-from serve.auth import require
+from serve.answering import answers
+from serve.asking.schemas import ShareId, ShareIn, body, described
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 from serve.errors import InvalidRequest
-from serve.schemas import ShareId, ShareIn, body, described
 
 
 def make_router(deps: Dependencies) -> APIRouter:

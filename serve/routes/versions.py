@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends
 
 from feedback import ids, promotion
 from feedback.records import ApiKey
-from serve.auth import require
 from serve.dependencies import Dependencies
+from serve.door.auth import require
 
 
 def make_router(deps: Dependencies) -> APIRouter:

@@ -11,7 +11,7 @@ from benchmarks.common import Server
 from feedback import interactions, keys
 from feedback.client import Ledger, decode, encode
 from feedback.records import Interaction
-from serve.spool import Spool
+from serve.recording.spool import Spool
 from tests.builders import make_interaction
 
 pytestmark = pytest.mark.redis

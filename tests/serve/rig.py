@@ -11,13 +11,13 @@ from feedback import policies, promotion
 from feedback.client import Ledger
 from feedback.errors import EngineError, SwapFailed
 from feedback.records import Message, SwapEvent
-from serve import weights
 from serve.engines.base import Token
 from serve.engines.slot import Slot
-from serve.hotswap import HotSwap
-from serve.registry import Registry
 from serve.settings import ServeSettings
-from serve.traffic import Traffic
+from serve.swapping import weights
+from serve.swapping.hotswap import HotSwap
+from serve.swapping.registry import Registry
+from serve.swapping.traffic import Traffic
 from tests.builders import make_policy
 from tests.serve.fakes import FakeEngine
 

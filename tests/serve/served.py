@@ -13,13 +13,13 @@ from starlette.types import Receive, Scope, Send
 from feedback import access
 from feedback.client import Ledger
 from serve.app import make_app
+from serve.door.protocol import options
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.engines.slot import Slot
-from serve.protocol import options
+from serve.recording.spool import Spool
 from serve.routes.completions import Completions
 from serve.settings import ServeSettings
-from serve.spool import Spool
-from serve.traffic import Traffic
+from serve.swapping.traffic import Traffic
 from tests.serve.fakes import FakeEngine
 from tests.serve.wire import Server
 

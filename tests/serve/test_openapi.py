@@ -18,8 +18,8 @@ from feedback.client import Ledger
 from feedback.records import utc_now
 from serve import openapi
 from serve.app import make_app
+from serve.recording.spool import Spool
 from serve.settings import ServeSettings
-from serve.spool import Spool
 from tests.serve.served import Served, served
 
 CLIENTS, LABELERS, OPERATORS = ("client", "operator"), ("labeler",), ("operator",)

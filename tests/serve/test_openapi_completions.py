@@ -8,9 +8,11 @@ from typing import Any, get_args
 import jsonschema_rs
 import pytest
 
-from serve import idempotency, limits, openapi_completions, wishes
+from serve import openapi_completions
+from serve.asking import limits
+from serve.asking.limits import Kind, check
+from serve.door import idempotency, wishes
 from serve.errors import InvalidRequest
-from serve.limits import Kind, check
 from serve.openapi_completions import fields, parameters, request
 from serve.settings import ServeSettings
 

@@ -14,8 +14,8 @@ import pytest
 from feedback import access, policies, promotion
 from feedback.client import Ledger
 from feedback.errors import LedgerUnavailable
-from serve.memory import FILE, Memory
-from serve.registry import Registry
+from serve.recording.memory import FILE, Memory
+from serve.swapping.registry import Registry
 from tests.builders import make_policy
 from tests.conftest import ROOT, RedisServer, free_port
 

@@ -19,7 +19,7 @@ import pytest
 from feedback import access, keys, sessions
 from feedback.client import Ledger
 from feedback.records import utc_now
-from serve.sessions import COOKIE
+from serve.door.sessions import COOKIE
 from serve.settings import ServeSettings
 from tests.conftest import RedisServer
 from tests.serve.served import Served, chat, served

@@ -19,9 +19,9 @@ from feedback.client import Ledger
 from feedback.ids import new_id
 from feedback.records import Comparison, Completion, Message, Prompt, utc_now
 from serve.app import make_app
+from serve.recording.spool import Spool
 from serve.settings import ServeSettings
-from serve.spool import Spool
-from serve.traffic import Traffic
+from serve.swapping.traffic import Traffic
 from tests.conftest import free_port
 from tests.serve.pages.upstream import OTHER, VERSION
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from feedback import interactions, votes
 from feedback.ids import new_id
 from feedback.records import Interaction, Message, utc_now
-from serve.battles import NAME
+from serve.answering.battles import NAME
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

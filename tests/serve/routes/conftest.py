@@ -15,12 +15,13 @@ from feedback.errors import EngineError
 from feedback.ids import new_id
 from feedback.records import Comparison, Completion, Interaction, Message, Prompt, utc_now
 from serve import errors
-from serve.admission import Admission
-from serve.battles import Battles
+from serve.answering.battles import Battles
+from serve.asking.trials import Trials
 from serve.dependencies import Dependencies
-from serve.idempotency import Answers
-from serve.keycache import KeyCache
-from serve.quotas import Quotas
+from serve.door.admission import Admission
+from serve.door.idempotency import Answers
+from serve.door.keycache import KeyCache
+from serve.door.quotas import Quotas
 from serve.routes import (
     account,
     battles,
@@ -36,8 +37,7 @@ from serve.routes import (
     shares,
 )
 from serve.settings import ServeSettings
-from serve.trials import Trials
-from serve.watchdog import Watchdog
+from serve.swapping.watchdog import Watchdog
 from tests.serve.routes.door import Door
 
 

@@ -15,22 +15,22 @@ from feedback import access, interactions
 from feedback.client import Ledger
 from feedback.records import Interaction
 from serve import errors
-from serve.admission import Admission
-from serve.battles import Battles
+from serve.answering.battles import Battles
+from serve.asking.trials import Trials
 from serve.dependencies import Dependencies
+from serve.door.admission import Admission
+from serve.door.idempotency import Answers
+from serve.door.keycache import KeyCache
+from serve.door.middleware import Surround
+from serve.door.quotas import Quotas
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.engines.slot import Slot
-from serve.idempotency import Answers
-from serve.keycache import KeyCache
-from serve.middleware import Surround
-from serve.quotas import Quotas
-from serve.recorder import Recorder
+from serve.recording.recorder import Recorder
+from serve.recording.spool import Spool
 from serve.routes.completions import Completions
 from serve.settings import ServeSettings
-from serve.spool import Spool
-from serve.traffic import Traffic
-from serve.trials import Trials
-from serve.watchdog import Watchdog
+from serve.swapping.traffic import Traffic
+from serve.swapping.watchdog import Watchdog
 from tests.serve.fakes import FakeEngine
 
 PATH = "/v1/chat/completions"

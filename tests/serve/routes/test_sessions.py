@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from feedback import access
-from serve.sessions import COOKIE
+from serve.door.sessions import COOKIE
 from tests.serve.routes.conftest import World
 
 pytestmark = pytest.mark.redis

@@ -1,0 +1,1 @@
+"""What a request may ask: fields and their bounds, prompts, schemas."""
