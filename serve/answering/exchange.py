@@ -63,9 +63,8 @@ class Exchange:
 
     async def record(self) -> None:
         """Hand the interactions to the recorder and wait until they are on disk; the second time does nothing."""
-        writing = self.write()
-        if writing:
-            await asyncio.wait(writing)
+        for writing in self.write():
+            await writing
 
     def write(self, *, usable: bool = True) -> "list[asyncio.Future[bool]]":
         """Hand the interactions to the recorder; return what completes when they are on disk.

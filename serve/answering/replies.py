@@ -57,6 +57,11 @@ class EngineReply:
 
     async def send(self, message: Message) -> None:
         """Pass one ASGI message on, or collect it if it belongs to an error."""
+        if self.status == 200 and message.get("more_body") and self._hidden is None:
+            body = message["body"]
+            if not (body.endswith(DONE) or body.startswith(FAULT)):  # most messages of a stream
+                await self._send(message)
+                return
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self.status < 400:

@@ -4,6 +4,8 @@ Pure functions of a body; everything that is not listed is refused by name, so t
 nobody here thought about. Null counts as absent for a field that is listed.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -115,13 +117,18 @@ NOT_SAMPLING = (
 )
 
 
-def _checks(kind: Kind, settings: ServeSettings) -> dict[str, Check]:
+def _checks(kind: Kind, settings: ServeSettings) -> Mapping[str, Check]:
     """Return field -> function that returns the checked value."""
-    tokens = integer(1, settings.max_tokens)
+    return _table(kind, settings.max_tokens, settings.tools, settings.structured_output)
+
+
+@cache
+def _table(kind: Kind, max_tokens: int, tools: bool, structured_output: bool) -> Mapping[str, Check]:
+    tokens = integer(1, max_tokens)
     shared: dict[str, Check] = {
         "model": text(1, 200),
         "max_tokens": tokens,
-        "min_tokens": integer(0, settings.max_tokens),
+        "min_tokens": integer(0, max_tokens),
         "temperature": _temperature,
         "top_p": number(0, 1, open_below=True),
         "top_k": integer(-1, MAX_TOP_K),
@@ -142,16 +149,16 @@ def _checks(kind: Kind, settings: ServeSettings) -> dict[str, Check]:
         return {**shared, "prompt": prompts.prompt, "logprobs": integer(0, MAX_LOGPROBS)}
     return {
         **shared,
-        "messages": prompts.messages(tools=settings.tools),
+        "messages": prompts.messages(tools=tools),
         "max_completion_tokens": tokens,
         "logprobs": boolean,
         "top_logprobs": integer(0, MAX_LOGPROBS),
         "metadata": _metadata,
         "store": _only(False),
-        "response_format": structured.response_format if settings.structured_output else _only({"type": "text"}),
-        "tool_choice": structured.tool_choice if settings.tools else _only("none"),
+        "response_format": structured.response_format if structured_output else _only({"type": "text"}),
+        "tool_choice": structured.tool_choice if tools else _only("none"),
         "parallel_tool_calls": boolean,
-        **({"tools": structured.tools} if settings.tools else {}),
+        **({"tools": structured.tools} if tools else {}),
     }
 
 

@@ -75,6 +75,7 @@ class Admission:
         self._held_of: Counter[str] = Counter()
         self._number = 0
         self._released: deque[tuple[float, int]] = deque(maxlen=RATE_RELEASES)
+        self._gauges = [metrics.admission_places.labels(state) for state in ("running", "waiting")]
         self.draining = False
         """True once this process is to end: nobody new is admitted."""
 
@@ -157,8 +158,8 @@ class Admission:
             self._running_tokens += tokens
             self._running_of[ticket.wanted.owner] += places
             ticket.turn.set()
-        metrics.admission_places.labels("running").set(self._running)
-        metrics.admission_places.labels("waiting").set(self.in_flight - self._running)
+        self._gauges[0].set(self._running)
+        self._gauges[1].set(self.in_flight - self._running)
 
     def _order(self, ticket: Ticket) -> tuple[bool, int, int]:
         return ticket.wanted.background, self._running_of[ticket.wanted.owner], ticket.number

@@ -106,6 +106,9 @@ class _Answer:
                     self._scope, _nothing, self._pass
                 )
                 return
+        elif self._first_byte_s and not self._replaced:  # most messages of a stream
+            await self._send(message)
+            return
         if not self._replaced:
             await self._pass(message)
 

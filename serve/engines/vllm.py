@@ -137,7 +137,7 @@ class VllmEngine:
         """See `Engine.dead`."""
         return self._closed or self._killed or bool(self._llm.errored)
 
-    @property
+    @cached_property
     def progress(self) -> int:
         """See `Engine.progress`."""
         return self._llm.progress
@@ -151,7 +151,7 @@ class VllmEngine:
         used = {token for token, special in added.items() if special or token in template}
         return frozenset(used | set(getattr(tokenizer, "all_special_tokens", ())))
 
-    @property
+    @cached_property
     def tokenizer_path(self) -> Path:
         """See `Engine.tokenizer_path`."""
         return Path(self._llm.renderer.tokenizer.name_or_path)

@@ -23,6 +23,8 @@ RELAY_TIMEOUT_S = 0.25
 """Longest that the relay's calls to the ledger should wait."""
 BATCH_RECORDS = 128
 BATCH_BYTES = 256 << 10
+LINGER_S = 0.1
+"""From the first record that is to be relayed to the first batch."""
 PAUSE = 2.0
 """How long the relay rests after a batch, in times of what it took: a long drain leaves the processor to answers."""
 TIDY_S = 1.0
@@ -169,6 +171,8 @@ class Relay:
         if not self._awake.wait(TIDY_S):
             self._tidy()
             self._awake.wait(CHECK_S)
+        # Answers that end together are followed by requests that begin together; the interpreter is theirs first.
+        self._stopping.wait(LINGER_S)
 
     def _count_damage(self) -> None:
         new = self._spool.damaged_bytes - self._damaged_bytes
