@@ -17,8 +17,8 @@ def test_seeded_prompts_that_exceed_one_step_together_leave_the_engine_alive(ser
         assert answer.status_code == 200, answer.text
         return [choice["message"]["content"] for choice in answer.json()["choices"]]
 
-    with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(ask, range(32)))
+    with ThreadPoolExecutor(20) as pool:  # 80 places, which one key may hold
+        answers = list(pool.map(ask, range(20)))
     assert all(len(texts) == 4 for texts in answers)
 
 
