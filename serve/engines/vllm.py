@@ -137,7 +137,7 @@ class VllmEngine:
         """See `Engine.dead`."""
         return self._closed or self._killed or bool(self._llm.errored)
 
-    @cached_property
+    @property
     def progress(self) -> int:
         """See `Engine.progress`."""
         return self._llm.progress
