@@ -7,6 +7,7 @@
     +-- AccessError
     |   +-- InvalidKey         no such API key, or it is revoked or expired
     |   +-- Forbidden          the key's role may not do this
+    |   +-- Paused             the labeler is given nothing until an operator resumes them
     +-- DataError
     |   +-- InvalidRow         a row of a data file is unusable; names file, line and reason
     |   +-- InvalidRecord      a record breaks its own rules (a ranking that is no permutation, say)
@@ -15,6 +16,8 @@
     |   +-- NotFound           no record under that id
     |   +-- Conflict           the move is not legal in the present state
     |       +-- LeaseLost      the lease expired or went to somebody else
+    |       +-- MustAcknowledge  the labeler has not agreed to the guidelines as they are now
+    |       +-- MustPractise   the labeler has not passed the practice items
     +-- ArtifactError
     |   +-- ArtifactMissing    a file or directory that a record names is not there
     |   +-- ArtifactCorrupt    a file does not match its manifest
@@ -52,6 +55,10 @@ class Forbidden(AccessError):
     """The key's role may not do this."""
 
 
+class Paused(AccessError):
+    """The labeler is given nothing until an operator resumes them; the message says why."""
+
+
 class DataError(WhetstoneError):
     """Data from outside is unusable."""
 
@@ -82,6 +89,14 @@ class Conflict(LedgerError):
 
 class LeaseLost(Conflict):
     """The lease expired or went to somebody else."""
+
+
+class MustAcknowledge(Conflict):
+    """The labeler has not agreed to the guidelines as they are now."""
+
+
+class MustPractise(Conflict):
+    """The labeler has not passed the practice items."""
 
 
 class ArtifactError(WhetstoneError):

@@ -35,6 +35,12 @@ ws:queue:<name>            zset    item id, by order of service                o
 ws:leases                  zset    ``<item> <labeler>``, by deadline           live leases; feedback scripts
 ws:lease:<item>            hash    labeler -> ``<token> <deadline>``           removed with the item's last lease
 ws:seen:<labeler>          set     item ids leased to this labeler             one per labeler; lease script
+ws:labelers                set     names of labelers with a standing           one per labeler; stand script -> audit, snapshots
+ws:labeler:<name>          hash    state, reason, since, acknowledged,         one per labeler; stand script, serve -> serve,
+                                   practice, ``quarantine:<from>`` -> end      audit, snapshots
+ws:gold                    hash    comparison id -> GoldCheck                  one per check; operators, audit -> audit
+ws:checks:<labeler>        list    ids of items prepared as checks for them    a few; audit -> lease script
+ws:quality                 string  the latest report on labels, JSON           one; audit -> serve
 ws:labels                  stream  ``record`` = Label                          append-only, never trimmed; submit script
 ws:submission:<id>         string  ``<entry> <item> <labeler>`` of the answer  TTL 30 days; submit script
 ws:battle:<id>             string  Battle                                      TTL 1 day; serve
@@ -43,6 +49,16 @@ ws:tally:<what>:<who>:<n>  string  how often somebody did this in window n     T
 ws:share:<id>              string  Share                                       TTL at most 30 days; serve
 ws:shares:<customer>       set     ids of the customer's shares                TTL as the longest share; serve
 ws:demonstrations          stream  ``record`` = Demonstration                  append-only; submit script
+ws:reviews                 hash    item id -> Review                           one per reviewed item; review scripts -> serve
+ws:reviews:open            zset    item id, by time                            open reviews; review scripts -> serve
+ws:adjudications           stream  ``record`` = Adjudication                   append-only; review_close script -> snapshots
+ws:guidelines              hash    version -> Guidelines                       one per version; serve, cli -> serve
+ws:practice:<labeler>      hash    practice item id -> ``1`` right, ``0`` not  one per labeler; serve
+ws:written                 hash    id -> WrittenPrompt, its last revision      one per written prompt; written scripts
+ws:written:<id>:log        stream  ``record`` = WrittenPrompt, each revision   maxlen 2,000; written scripts -> serve
+ws:written:of:<labeler>    zset    ids of what a labeler wrote, by time        one per written prompt; written scripts
+ws:written:submitted       zset    ids waiting for a reviewer, by time         written scripts -> serve
+ws:demonstration-reviews   stream  ``record`` = DemonstrationReview            append-only; serve -> snapshots
 ws:dead                    stream  ``id``, ``reason``                          maxlen 10,000; workers -> operators
 ws:snapshots               hash    snapshot id -> Snapshot                     one per round; trainer
 ws:reward-models           hash    reward model id -> RewardModel              one per round; trainer
@@ -78,8 +94,18 @@ SETTINGS = "ws:settings"
 SAMPLING = "ws:sampling"
 SAMPLING_ATTEMPTS = "ws:sampling:attempts"
 LEASES = "ws:leases"
+LABELERS = "ws:labelers"
+GOLD = "ws:gold"
+QUALITY = "ws:quality"
 LABELS = "ws:labels"
 DEMONSTRATIONS = "ws:demonstrations"
+REVIEWS = "ws:reviews"
+REVIEWS_OPEN = "ws:reviews:open"
+ADJUDICATIONS = "ws:adjudications"
+GUIDELINES = "ws:guidelines"
+WRITTEN = "ws:written"
+WRITTEN_SUBMITTED = "ws:written:submitted"
+DEMONSTRATION_REVIEWS = "ws:demonstration-reviews"
 DEAD = "ws:dead"
 SNAPSHOTS = "ws:snapshots"
 REWARD_MODELS = "ws:reward-models"
@@ -160,6 +186,16 @@ def seen(labeler: str) -> str:
     return f"ws:seen:{labeler}"
 
 
+def labeler(name: str) -> str:
+    """Return the key of where a labeler stands."""
+    return f"ws:labeler:{name}"
+
+
+def checks(labeler: str) -> str:
+    """Return the key of the checks that are prepared for a labeler."""
+    return f"ws:checks:{labeler}"
+
+
 def submission(id: str) -> str:
     """Return the key of the stored answer to one submission."""
     return f"ws:submission:{id}"
@@ -193,3 +229,18 @@ def shares(customer: str) -> str:
 def replica(id: str) -> str:
     """Return the key under which a serving replica says what it holds."""
     return f"ws:replica:{id}"
+
+
+def practice(labeler: str) -> str:
+    """Return the key of what a labeler answered in practice."""
+    return f"ws:practice:{labeler}"
+
+
+def written_log(id: str) -> str:
+    """Return the key of the revisions of one written prompt."""
+    return f"ws:written:{id}:log"
+
+
+def written_of(labeler: str) -> str:
+    """Return the key of the ids of what a labeler wrote."""
+    return f"ws:written:of:{labeler}"

@@ -54,11 +54,14 @@ class Answer(NamedTuple):
 TABLE = (
     Answer(errors.InvalidKey, 401, "authentication_error", "invalid_api_key"),
     Answer(errors.Forbidden, 403, "permission_error", "forbidden"),
+    Answer(errors.Paused, 403, "permission_error", "paused"),
     Answer(InvalidRequest, 400, "invalid_request_error", "invalid_request"),
     Answer(errors.DataError, 400, "invalid_request_error", "invalid_request"),
     Answer(errors.UnknownModel, 404, "invalid_request_error", "model_not_found"),
     Answer(errors.NotFound, 404, "not_found_error", "not_found"),
     Answer(errors.LeaseLost, 409, "conflict_error", "lease_lost"),
+    Answer(errors.MustAcknowledge, 409, "conflict_error", "must_acknowledge"),
+    Answer(errors.MustPractise, 409, "conflict_error", "must_practise"),
     Answer(Refused, 409, "conflict_error", "gate_refused"),
     Answer(errors.Conflict, 409, "conflict_error", "conflict"),
     Answer(

@@ -21,6 +21,9 @@ def body_of(error: errors.WhetstoneError) -> dict[str, object]:
     [
         (errors.InvalidKey("no"), 401, "invalid_api_key"),
         (errors.Forbidden("no"), 403, "forbidden"),
+        (errors.Paused("no"), 403, "paused"),
+        (errors.MustAcknowledge("no"), 409, "must_acknowledge"),
+        (errors.MustPractise("no"), 409, "must_practise"),
         (errors.InvalidRecord("no"), 400, "invalid_request"),
         (errors.UnknownModel("no"), 404, "model_not_found"),
         (errors.NotFound("no"), 404, "not_found"),
