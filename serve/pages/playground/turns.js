@@ -1,7 +1,7 @@
 // One turn as elements: the text and its ways of being read, what is known of an answer, and what can be done with it.
 
 import { $, el, fromTemplate, toast } from "/static/shared/dom.js";
-import { render, visible } from "/static/playground/markdown.js";
+import { render, visible } from "/static/shared/markdown.js";
 import { figures } from "/static/playground/stream.js";
 
 const LONGEST_MARKDOWN = 20_000; // characters; longer answers are shown as they are

@@ -1,7 +1,7 @@
 // A chat that somebody shared, read-only. Its id stands behind the # of the address, where no server logs it.
 
 import { $, el } from "/static/shared/dom.js";
-import { render, visible } from "/static/playground/markdown.js";
+import { render, visible } from "/static/shared/markdown.js";
 
 const LABELS = { user: "Question", assistant: "Answer", system: "Instructions" };
 

@@ -23,7 +23,8 @@ HOSTILE = [
 
 def run(page: "Page", module: str, body: str, argument: Any = None) -> Any:
     """Run a function body with a module of the page as ``m`` and an argument as ``a``."""
-    return page.evaluate(f"async a => {{ const m = await import('/static/playground/{module}.js'); {body} }}", argument)
+    path = module if "/" in module else f"playground/{module}"
+    return page.evaluate(f"async a => {{ const m = await import('/static/{path}.js'); {body} }}", argument)
 
 
 def test_tree_of_turns_loses_nothing(site: "Site", watched: "Watched") -> None:
@@ -144,15 +145,17 @@ def test_markdown_becomes_inert_elements(site: "Site", watched: "Watched") -> No
     text = (
         "# Moon\n\nA **big** *round* `ball`, see [here](https://example.org/a_b_c) or https://example.org/x.\n"
         "snake_case_name stays, 2 * 3 * 4 too\n\n- one\n- two\n\n3. three\n4. four\n\n"
-        "> said\n\n---\n\n```js\nx < 1\n```"
+        "> said\n\n---\n\n```js\nx < 1\n```\n\n| day | rain |\n|---|--:|\n| 1 | **no** |\n\n![x](data:,x)"
     )
     Upstream(site, text)
     page = start(site, watched)
     say(page, "Moon?")
     root = page.locator(".turn.assistant .text")
     tags = root.locator(":scope > *").evaluate_all("nodes => nodes.map(node => node.tagName)")
-    assert tags == ["H3", "P", "UL", "OL", "BLOCKQUOTE", "HR", "DIV"]
-    assert root.locator("strong").inner_text() == "big"
+    assert tags == ["H3", "P", "UL", "OL", "BLOCKQUOTE", "HR", "DIV", "DIV", "P"]
+    assert root.locator("strong").all_inner_texts() == ["big", "no"]
+    assert root.locator("th, td").all_inner_texts() == ["day", "rain", "1", "no"]
+    assert "![x](data:,x)" in root.inner_text()
     assert root.locator("em").all_inner_texts() == ["round"]
     assert "snake_case_name stays, 2 * 3 * 4 too" in root.inner_text()
     assert root.locator("a").evaluate_all("nodes => nodes.map(node => [node.href, node.rel])") == [
@@ -167,9 +170,9 @@ def test_markdown_takes_linear_time(site: "Site", watched: "Watched") -> None:
     Upstream(site, "Yes.")
     page = start(site, watched)
     slow = {}
-    for unit in ("**a ", "[", "[](", "*", "_a ", "`", "https://.", "> ", "- ", "# ", "https://a.b) ", "[a](b ", "`` "):
+    for unit in ("**a ", "[", "[](", "*", "_a ", "`", "https://.", "> ", "- ", "# ", "https://a.b) ", "[a](b ", "`` ", "|--", "|\n|--|\n"):
         began_s = time.monotonic()
-        run(page, "markdown", "m.render(a)", unit * (100_000 // len(unit)))
+        run(page, "shared/markdown", "m.render(a)", unit * (100_000 // len(unit)))
         slow[unit] = time.monotonic() - began_s
     assert {unit: round(seconds, 1) for unit, seconds in slow.items() if seconds > 5} == {}
 

@@ -1,11 +1,14 @@
 // A small part of Markdown as DOM nodes: hostile text in, inert elements out, in linear time.
-// Headings, lists, quotes, fenced code, emphasis, code, links to http(s) and mailto. No HTML, no images.
+// Headings, lists, quotes, tables, fenced code, emphasis, code, links to http(s) and mailto. No HTML, no images, no
+// nesting, so no depth that hostile text could reach.
 
 import { el, toast } from "/static/shared/dom.js";
 
 const HIDDEN = /[\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\u{e0000}-\u{e007f}]/gu;
 const MARKS = ["**", "__", "*", "_"];
 const MOST_NODES = 2000; // of one run of text; the rest of it stays plain
+const MOST_COLUMNS = 30;
+const RULE = /^ {0,3}\|?( *:?-{2,}:? *\|)+( *:?-{2,}:? *)?$/; // under a table's head
 const LONGEST_WORDS = 500;
 const LONGEST_ADDRESS = 2000;
 
@@ -13,13 +16,13 @@ const LONGEST_ADDRESS = 2000;
 export const visible = (text) =>
   text.replace(HIDDEN, (hidden) => `⟦U+${hidden.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟧`);
 
-/** Return the nodes of a text. */
-export function render(text) {
+/** Return the nodes of a text. `anchor(address, words)` makes its links: `opened` ones, or `spelled` out. */
+export function render(text, anchor = opened) {
   const lines = visible(text).split("\n");
   const nodes = [];
   let at = 0;
   while (at < lines.length) {
-    const [node, next] = block(lines, at);
+    const [node, next] = block(lines, at, (run) => inline(run, anchor));
     if (node) nodes.push(node);
     at = next;
   }
@@ -33,7 +36,7 @@ export function code(text, language = "") {
   return el("div", { class: "code" }, copy, el("pre", { dir: "ltr" }, el("code", { dataset: { language }, text })));
 }
 
-function block(lines, at) {
+function block(lines, at, inline) {
   const line = lines[at];
   if (!line.trim()) return [null, at + 1];
   const fence = /^\s{0,3}(`{3,}|~{3,})\s*([\w+-]{0,20})/.exec(line);
@@ -42,10 +45,11 @@ function block(lines, at) {
   if (heading) return [el(`h${Math.min(6, heading[1].length + 2)}`, { dir: "auto" }, inline(heading[2])), at + 1];
   if (/^ {0,3}([-*_])( *\1){2,} *$/.test(line)) return [el("hr"), at + 1];
   if (/^>/.test(line)) return gathered(lines, at, /^> ?/, (inner) => el("blockquote", { dir: "auto" }, inline(inner)));
-  if (/^\s*[-*+] +\S/.test(line)) return list(lines, at, /^\s*[-*+] +/, "ul");
+  if (RULE.test(lines[at + 1] ?? "") && line.includes("|")) return table(lines, at, inline);
+  if (/^\s*[-*+] +\S/.test(line)) return list(lines, at, /^\s*[-*+] +/, "ul", inline);
   const number = /^\s*(\d{1,9})[.)] +\S/.exec(line);
-  if (number) return list(lines, at, /^\s*\d{1,9}[.)] +/, "ol", number[1]);
-  return paragraph(lines, at);
+  if (number) return list(lines, at, /^\s*\d{1,9}[.)] +/, "ol", inline, number[1]);
+  return paragraph(lines, at, inline);
 }
 
 function fenced(lines, at, [, mark, language]) {
@@ -62,7 +66,7 @@ function gathered(lines, at, prefix, make) {
   return [make(inside.join("\n")), next];
 }
 
-function list(lines, at, prefix, tag, start) {
+function list(lines, at, prefix, tag, inline, start) {
   const items = [];
   let next = at;
   for (; next < lines.length && lines[next].trim(); next += 1) {
@@ -74,16 +78,26 @@ function list(lines, at, prefix, tag, start) {
   return [el(tag, attributes, ...items.map((item) => el("li", { dir: "auto" }, inline(item)))), next];
 }
 
+const cells = (line) => line.trim().replace(/^\||\|$/g, "").split("|").slice(0, MOST_COLUMNS);
+
+function table(lines, at, inline) {
+  const row = (tag, line) => el("tr", {}, ...cells(line).map((cell) => el(tag, { dir: "auto" }, inline(cell.trim()))));
+  const body = el("tbody");
+  let next = at + 2;
+  for (; next < lines.length && lines[next].includes("|"); next += 1) body.append(row("td", lines[next]));
+  return [el("div", { class: "table" }, el("table", {}, el("thead", {}, row("th", lines[at])), body)), next];
+}
+
 const BREAKS = /^(#{1,6} |>|\s*[-*+] +\S|\s*\d{1,9}[.)] +\S|\s{0,3}(`{3}|~{3}))/;
 
-function paragraph(lines, at) {
+function paragraph(lines, at, inline) {
   let next = at + 1;
   while (next < lines.length && lines[next].trim() && !BREAKS.test(lines[next])) next += 1;
   return [el("p", { dir: "auto" }, inline(lines.slice(at, next).join("\n"))), next];
 }
 
 /** Return the nodes of a run of text; a mark whose end was sought in vain is not sought again. */
-function inline(text) {
+function inline(text, anchor) {
   const nodes = [];
   const endless = new Set();
   let plain = "";
@@ -94,7 +108,7 @@ function inline(text) {
     nodes.push(node);
   };
   while (at < text.length) {
-    const found = nodes.length < MOST_NODES ? special(text, at, endless) : null;
+    const found = nodes.length < MOST_NODES ? special(text, at, endless, anchor) : null;
     if (found) put(found.node);
     else plain += text[at];
     at = found ? found.next : at + 1;
@@ -103,21 +117,21 @@ function inline(text) {
   return nodes;
 }
 
-function special(text, at, endless) {
+function special(text, at, endless, anchor) {
   const character = text[at];
   if (character === "`") {
     const inside = between(text, at, "`", endless);
     return inside && { node: el("code", { text: inside.content }), next: inside.next };
   }
-  if (character === "[") return link(text, at);
+  if (character === "[") return link(text, at, anchor);
   if (character === "h" && /^https?:\/\//.test(text.slice(at, at + 8)) && !/\w/.test(text[at - 1] ?? "")) {
     let [address] = /^[^\s<>"'`]+/.exec(text.slice(at, at + LONGEST_ADDRESS));
     while (".,;:!?)]".includes(address.at(-1))) address = address.slice(0, -1);
-    const node = anchor(address, address);
-    return node && { node, next: at + address.length };
+    const href = safe(address);
+    return href && { node: anchor(href, address), next: at + address.length };
   }
   const mark = MARKS.find((each) => text.startsWith(each, at));
-  if (!mark || /\s/.test(text[at + mark.length] ?? " ") || (mark[0] === "_" && /\w/.test(text[at - 1] ?? ""))) return null;
+  if (!mark || /\s/.test(text[at + mark.length] ?? " ") || /\w/.test(text[at - 1] ?? "")) return null;
   const inside = between(text, at, mark, endless);
   if (!inside || /\s$/.test(inside.content)) return null;
   return { node: el(mark.length === 2 ? "strong" : "em", { text: inside.content }), next: inside.next };
@@ -131,22 +145,26 @@ function between(text, at, mark, endless) {
   return { content: text.slice(at + mark.length, end), next: end + mark.length };
 }
 
-function link(text, at) {
+function link(text, at, anchor) {
+  if (text[at - 1] === "!") return null; // an image is not fetched and stays as it was written
   const near = text.slice(at, at + LONGEST_WORDS + LONGEST_ADDRESS);
   const middle = near.slice(0, LONGEST_WORDS).indexOf("](");
   const end = middle < 0 ? -1 : near.indexOf(")", middle);
-  if (end < 0) return null;
-  const node = anchor(near.slice(middle + 2, end), near.slice(1, middle));
-  return node && { node, next: at + end + 1 };
+  const href = end < 0 ? null : safe(near.slice(middle + 2, end));
+  return href && { node: anchor(href, near.slice(1, middle)), next: at + end + 1 };
 }
 
-function anchor(address, words) {
-  let parsed;
+function safe(address) {
   try {
-    parsed = new URL(address);
+    const parsed = new URL(address);
+    return ["http:", "https:", "mailto:"].includes(parsed.protocol) ? parsed.href : null;
   } catch {
     return null;
   }
-  if (!["http:", "https:", "mailto:"].includes(parsed.protocol)) return null;
-  return el("a", { href: parsed.href, rel: "noopener noreferrer nofollow", target: "_blank", text: words });
 }
+
+const opened = (href, text) => el("a", { href, rel: "noopener noreferrer nofollow", target: "_blank", text });
+
+/** A link as words with its address beside them: nothing to click, nothing hidden. */
+export const spelled = (href, words) =>
+  el("span", { class: "address", text: words === href || `${words}/` === href ? words : `${words} ⟨${href}⟩` });
