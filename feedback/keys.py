@@ -31,6 +31,9 @@ ws:comparison:<id>         string  Comparison                                  o
 ws:sampling                zset    comparison id, by time when it is due       comparisons without completions; workers
 ws:sampler:<n>             string  holder of one place for a sampling task     TTL seconds, renewed; workers
 ws:sampling:attempts       hash    comparison id -> attempts                   removed when complete; workers
+ws:sampling:claims         hash    comparison id -> token of its newest claim  removed when complete; workers
+ws:sampling:token          string  last fencing token given out                one, only grows; claim script
+ws:sampling:buried         hash    reason -> comparisons buried                one per reason; workers -> metrics
 ws:queue:<name>            zset    item id, by order of service                open items; feedback scripts
 ws:leases                  zset    ``<item> <labeler>``, by deadline           live leases; feedback scripts
 ws:lease:<item>            hash    labeler -> ``<token> <deadline>``           removed with the item's last lease
@@ -93,6 +96,9 @@ PROMPTS_DROPPED = "ws:prompts:dropped"
 SETTINGS = "ws:settings"
 SAMPLING = "ws:sampling"
 SAMPLING_ATTEMPTS = "ws:sampling:attempts"
+SAMPLING_CLAIMS = "ws:sampling:claims"
+SAMPLING_TOKEN = "ws:sampling:token"
+SAMPLING_BURIED = "ws:sampling:buried"
 LEASES = "ws:leases"
 LABELERS = "ws:labelers"
 GOLD = "ws:gold"

@@ -211,6 +211,6 @@ def _flags(golds: Sequence[Gold]) -> dict[str, list[int]]:
         "fails_instruction": [not gold.follows for gold in golds],
         "inappropriate": [gold.rude for gold in golds],
         "hallucination": [gold.hallucinated for gold in golds],
-        "denigrates": [gold.rude for gold in golds],
+        "denigrates_protected_class": [gold.rude for gold in golds],
     }
     return {flag: [index for index, holds in enumerate(found) if holds] for flag, found in tests.items() if any(found)}

@@ -60,7 +60,7 @@ def test_flags_name_what_is_wrong() -> None:
     view = assess(group("training")[0], PROMPT, COMPLETIONS, random.Random(0))
 
     assert view.flags == {
-        "fails_instruction": [3], "inappropriate": [2], "hallucination": [2], "denigrates": [2],
+        "fails_instruction": [3], "inappropriate": [2], "hallucination": [2], "denigrates_protected_class": [2],
     }  # fmt: skip
 
 
