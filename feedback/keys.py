@@ -20,13 +20,14 @@ ws:ratings                 stream  ``record`` = Rating                         a
 ws:rating:<id>             string  Rating; marks it as taken                   TTL 30 days; serve
 ws:usage:<day>             hash    key id -> tokens used that day              TTL 40 days; serve -> serve
 ws:prompts                 hash    prompt id -> Prompt                         caps of curation; workers -> workers, serve
-ws:prompts:texts           hash    content hash -> prompt id                   one per prompt; workers
+ws:prompts:beginnings      zset    first 200 normalised characters, NUL, id    one per prompt; keep script, erasure
 ws:prompts:customers       hash    customer -> prompts kept                    one per customer; workers
 ws:prompts:dropped         hash    reason -> count                             one per reason; workers -> metrics
 ws:prompts:wanting:<what>  zset    prompt id, by time                          prompts not yet considered for a comparison
                                                                                or demonstration; keep script -> workers
 ws:settings                hash    ``collect`` = what labelers are asked for   one; cli, operators -> workers
-ws:item:<id>               hash    slots, token, queue, score, labels          one per comparison or demonstration request
+ws:item:<id>               hash    queue, slots, token, score, labels, held,   one per comparison or demonstration request
+                                   authors (a line each), given, disagreement
 ws:comparison:<id>         string  Comparison                                  one per comparison; workers -> serve, trainer
 ws:sampling                zset    comparison id, by time when it is due       comparisons without completions; workers
 ws:sampler:<n>             string  holder of one place for a sampling task     TTL seconds, renewed; workers
@@ -34,9 +35,19 @@ ws:sampling:attempts       hash    comparison id -> attempts                   r
 ws:sampling:claims         hash    comparison id -> token of its newest claim  removed when complete; workers
 ws:sampling:token          string  last fencing token given out                one, only grows; claim script
 ws:sampling:buried         hash    reason -> comparisons buried                one per reason; workers -> metrics
-ws:queue:<name>            zset    item id, by order of service                open items; feedback scripts
+ws:queues                  hash    name -> QueueConfig                         those that operators changed; serve -> all
+ws:queue:<name>            zset    id of fresh item, by order of service       items that nobody was given; scripts
+ws:queue:<name>:partial    zset    id of item that somebody was given and      open items; scripts
+                                   that has a free slot, by order of service
+ws:queue:<name>:disagreement zset  id of fresh item, by minus disagreement     fresh items; scripts
 ws:leases                  zset    ``<item> <labeler>``, by deadline           live leases; feedback scripts
-ws:lease:<item>            hash    labeler -> ``<token> <deadline>``           removed with the item's last lease
+ws:lease:<item>            hash    labeler -> ``<token> <deadline> <since>     removed with the item's last lease
+                                   <why>``
+ws:holding:<labeler>       hash    item -> ``<seconds> <queue>`` of a lease    what is over goes with the next lease
+ws:taken:<labeler>:<day>   hash    queue -> items given and not given back     TTL 3 days; lease script -> serve
+ws:returned:<labeler>      zset    items that ran out with a draft, by time    TTL 7 days; scripts
+ws:skips:<item>            hash    labeler -> why they skipped it, and a note  one per item; release script -> reviews
+ws:skipped:<day>           hash    labeler -> items skipped that day           TTL 40 days; serve -> operators
 ws:seen:<labeler>          set     item ids leased to this labeler             one per labeler; lease script
 ws:labelers                set     names of labelers with a standing           one per labeler; stand script -> audit, snapshots
 ws:labeler:<name>          hash    state, reason, since, acknowledged,         one per labeler; stand script, serve -> serve,
@@ -45,7 +56,14 @@ ws:gold                    hash    comparison id -> GoldCheck                  o
 ws:checks:<labeler>        list    ids of items prepared as checks for them    a few; audit -> lease script
 ws:quality                 string  the latest report on labels, JSON           one; audit -> serve
 ws:labels                  stream  ``record`` = Label                          append-only, never trimmed; submit script
-ws:submission:<id>         string  ``<entry> <item> <labeler>`` of the answer  TTL 30 days; submit script
+ws:submission:<id>         string  ``<entry> <item> <labeler>``, stream,       TTL 30 days; submit, revise scripts
+                                   digest of the answer; a line each
+ws:answers:<item>          list    ``<stream> <entry> <first id> <revision>``  one per item; submit, revise scripts
+ws:answered:<labeler>      zset    ids of their submissions, by time           200 per labeler; submit script
+ws:labels:revised          string  how many labels are corrections             one (also of ws:demonstrations); revise
+                                                                               script -> counts
+ws:draft:<labeler>:<item>  string  what a labeler has not submitted yet, JSON  TTL 7 days; serve, submit script
+ws:drafts:<item>           set     labelers who have a draft of the item       TTL 7 days; serve -> erasure
 ws:battle:<id>             string  Battle                                      TTL 1 day; serve
 ws:battle:<id>:vote        string  ``<entry> <label id>`` of the one vote      TTL 30 days; vote script
 ws:tally:<what>:<who>:<n>  string  how often somebody did this in window n     TTL one window; serve
@@ -90,7 +108,7 @@ ERASED_COMPARISONS = "ws:erased:comparisons"
 ERASURES = "ws:erasures"
 ERASURE_LOCK = "ws:erasures:lock"
 PROMPTS = "ws:prompts"
-PROMPT_TEXTS = "ws:prompts:texts"
+PROMPT_BEGINNINGS = "ws:prompts:beginnings"
 PROMPT_CUSTOMERS = "ws:prompts:customers"
 PROMPTS_DROPPED = "ws:prompts:dropped"
 SETTINGS = "ws:settings"
@@ -99,6 +117,7 @@ SAMPLING_ATTEMPTS = "ws:sampling:attempts"
 SAMPLING_CLAIMS = "ws:sampling:claims"
 SAMPLING_TOKEN = "ws:sampling:token"
 SAMPLING_BURIED = "ws:sampling:buried"
+QUEUES = "ws:queues"
 LEASES = "ws:leases"
 LABELERS = "ws:labelers"
 GOLD = "ws:gold"
@@ -182,6 +201,16 @@ def queue(name: str) -> str:
     return f"ws:queue:{name}"
 
 
+def queue_partial(name: str) -> str:
+    """Return the key of a queue's items that somebody was given before."""
+    return f"ws:queue:{name}:partial"
+
+
+def queue_disagreement(name: str) -> str:
+    """Return the key of a queue's fresh items by disagreement of reward models."""
+    return f"ws:queue:{name}:disagreement"
+
+
 def lease(item_id: str) -> str:
     """Return the key of an item's live leases."""
     return f"ws:lease:{item_id}"
@@ -190,6 +219,31 @@ def lease(item_id: str) -> str:
 def seen(labeler: str) -> str:
     """Return the key of the items that this labeler was given."""
     return f"ws:seen:{labeler}"
+
+
+def holding(labeler: str) -> str:
+    """Return the key of the items that a labeler holds."""
+    return f"ws:holding:{labeler}"
+
+
+def taken(labeler: str, day: int) -> str:
+    """Return the key of how many items a labeler was given on a day, counted from 1970 (UTC)."""
+    return f"ws:taken:{labeler}:{day}"
+
+
+def returned(labeler: str) -> str:
+    """Return the key of the items that ran out while a labeler had a draft of them."""
+    return f"ws:returned:{labeler}"
+
+
+def skips(item_id: str) -> str:
+    """Return the key of who skipped an item, and why."""
+    return f"ws:skips:{item_id}"
+
+
+def skipped(day: int) -> str:
+    """Return the key of who skipped how much on a day, counted from 1970 (UTC)."""
+    return f"ws:skipped:{day}"
 
 
 def labeler(name: str) -> str:
@@ -205,6 +259,31 @@ def checks(labeler: str) -> str:
 def submission(id: str) -> str:
     """Return the key of the stored answer to one submission."""
     return f"ws:submission:{id}"
+
+
+def answers(item_id: str) -> str:
+    """Return the key of the list of an item's answers, corrections included."""
+    return f"ws:answers:{item_id}"
+
+
+def answered(labeler: str) -> str:
+    """Return the key of the ids of a labeler's last submissions."""
+    return f"ws:answered:{labeler}"
+
+
+def revised(stream: str) -> str:
+    """Return the key that counts the corrections in a stream of answers."""
+    return f"{stream}:revised"
+
+
+def draft(labeler: str, item_id: str) -> str:
+    """Return the key of what a labeler has not submitted yet."""
+    return f"ws:draft:{labeler}:{item_id}"
+
+
+def drafts(item_id: str) -> str:
+    """Return the key of the labelers who have a draft of an item."""
+    return f"ws:drafts:{item_id}"
 
 
 def battle(id: str) -> str:

@@ -7,21 +7,28 @@ from typing import cast
 
 from feedback import keys
 from feedback.client import Ledger, encode
+from feedback.curation import prefixes
 from feedback.errors import NotFound
 from feedback.records import Prompt
 
 
-def keep(ledger: Ledger, prompt: Prompt, text_sha256: str, most_per_customer: int) -> str:
+def keep(ledger: Ledger, prompt: Prompt, text: str, most_per_customer: int) -> str:
     """Add a prompt to the pool; return ``kept``, ``duplicate`` or ``customer cap``.
 
     A kept prompt of the train or valid split waits, from this moment, to be considered for labelers
     (`feedback.collection`); test prompts are never labelled. Keeping the same prompt id again changes nothing.
+
+    Args:
+        ledger: where the pool is.
+        prompt: what to add.
+        text: what it is compared by, `feedback.curation.text_of` its messages.
+        most_per_customer: how many prompts of one customer the pool takes.
     """
     answer = ledger.run(
         "keep",
         [
             keys.PROMPTS,
-            keys.PROMPT_TEXTS,
+            keys.PROMPT_BEGINNINGS,
             keys.PROMPT_CUSTOMERS,
             keys.PROMPTS_DROPPED,
             keys.wanting("comparison"),
@@ -30,7 +37,8 @@ def keep(ledger: Ledger, prompt: Prompt, text_sha256: str, most_per_customer: in
         [
             prompt.id,
             encode(prompt),
-            text_sha256,
+            prefixes.probe(text),
+            prefixes.entry(text, prompt.id),
             prompt.customer,
             most_per_customer,
             int(prompt.split != "test"),

@@ -12,7 +12,7 @@ import msgspec
 
 from feedback import archives, keys, shares
 from feedback.client import Ledger, decode, encode
-from feedback.curation import text_sha256
+from feedback.curation import prefixes, text_of
 from feedback.records import Battle, Comparison, Demonstration, Interaction, Label, Prompt, Rating, Record
 from feedback.tombstones import Tombstone
 
@@ -78,20 +78,17 @@ def ratings(ledger: Ledger, mark: Tombstone) -> int:
 
 
 def prompts(ledger: Ledger, mark: Tombstone) -> int:
-    """Remove curated prompts, the hashes of their texts, and the requests for demonstrations of them."""
+    """Remove curated prompts, their beginnings, and the requests for demonstrations of them."""
     with ledger.reach() as client:
         rows = cast(Iterator[tuple[str, str]], client.hscan_iter(keys.PROMPTS, count=PAGE))
         found = [decode(text, Prompt) for _, text in rows if _names(text, mark)]
     doomed = [each for each in found if mark.covers_derived(each.customer, each.created_at)]
     for prompt in doomed:
         _erase_item(ledger, prompt.id)
-        sha256 = text_sha256(prompt.messages)
         with ledger.reach() as client:
-            owner = client.hget(keys.PROMPT_TEXTS, sha256)
             with client.pipeline(transaction=True) as move:
                 move.hdel(keys.PROMPTS, prompt.id)
-                if owner == prompt.id:
-                    move.hdel(keys.PROMPT_TEXTS, sha256)
+                move.zrem(keys.PROMPT_BEGINNINGS, prefixes.entry(text_of(prompt.messages), prompt.id))
                 move.zrem(keys.wanting("comparison"), prompt.id)
                 move.zrem(keys.wanting("demonstration"), prompt.id)
                 move.hincrby(keys.PROMPT_CUSTOMERS, prompt.customer, -1)
@@ -179,7 +176,7 @@ def archived(ledger: Ledger, root: Path, mark: Tombstone) -> int:
 
 def _erase_item(ledger: Ledger, id: str) -> int:
     places = [keys.comparison(id), keys.item(id), keys.lease(id), keys.LEASES, keys.SAMPLING, keys.SAMPLING_ATTEMPTS]
-    return int(ledger.run("erase_item", [*places, keys.ERASED_COMPARISONS], [id]))
+    return int(ledger.run("erase_item", [*places, keys.ERASED_COMPARISONS, keys.SAMPLING_CLAIMS], [id]))
 
 
 def _stream(ledger: Ledger, key: str, kind: type[R], mark: Tombstone) -> Iterator[tuple[str, R]]:

@@ -5,10 +5,9 @@ parts that need large libraries load them when they are first used.
 """
 
 from feedback.curation.masking import Masked, mask, mask_messages
-from feedback.curation.rules import PREFIX_CHARS, Rules, refusal, split_of, text_of, text_sha256, to_prompt
+from feedback.curation.rules import Rules, refusal, split_of, text_of, to_prompt
 
 __all__ = [
-    "PREFIX_CHARS",
     "Masked",
     "Rules",
     "mask",
@@ -16,6 +15,5 @@ __all__ = [
     "refusal",
     "split_of",
     "text_of",
-    "text_sha256",
     "to_prompt",
 ]

@@ -12,9 +12,6 @@ import msgspec
 
 from feedback.records import Interaction, Message, Prompt, Split, utc_now
 
-PREFIX_CHARS = 200
-"""Two prompts that agree on this many leading characters count as the same prompt."""
-
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What a prompt must be to be kept."""
@@ -37,14 +34,9 @@ def split_of(customer: str, rules: Rules) -> Split:
 
 
 def text_of(messages: Sequence[Message]) -> str:
-    """Return the conversation as one normalised text, for comparing prompts."""
+    """Return the conversation as one normalised text, for comparing prompts; it holds no NUL."""
     text = "\n".join(f"{message.role}: {message.content}" for message in messages)
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def text_sha256(messages: Sequence[Message]) -> str:
-    """Return the hash under which near-identical prompts meet: that of their long common prefix."""
-    return hashlib.sha256(text_of(messages)[:PREFIX_CHARS].encode()).hexdigest()
+    return " ".join(unicodedata.normalize("NFKC", text).replace("\0", " ").casefold().split())
 
 
 def refusal(interaction: Interaction, rules: Rules) -> str | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from feedback import collection, comparisons, promotion, prompts
-from feedback.curation import Rules, refusal, text_sha256, to_prompt
+from feedback.curation import Rules, refusal, text_of, to_prompt
 from feedback.errors import Conflict, NotFound
 from feedback.records import ApiKey, Purpose
 from serve.answering import answers
@@ -37,7 +37,7 @@ def make_router(deps: Dependencies) -> APIRouter:
         prompt = to_prompt(answer, rules)
         if prompt.split == "test":
             raise Conflict(f"customer {prompt.customer} is held out for tests; such prompts are never labelled")
-        prompts.keep(deps.ledger, prompt, text_sha256(prompt.messages), rules.most_per_customer)
+        prompts.keep(deps.ledger, prompt, text_of(prompt.messages), rules.most_per_customer)
         id = f"cmp_{prompt.id.removeprefix('pro_')}"
         if comparisons.get_many(deps.ledger, [id])[0] is not None:
             raise Conflict("this prompt is in the queue, or was labelled, already")

@@ -17,7 +17,7 @@ from feedback import (
     votes,
 )
 from feedback.client import Ledger
-from feedback.curation import text_sha256
+from feedback.curation import text_of
 from feedback.records import Battle, Label
 from tests.builders import (
     lease_next,
@@ -68,7 +68,7 @@ class Life:
 
     def keep(self, text: str, made: datetime) -> Any:
         prompt = make_prompt(text, customer=self.customer, created_at=made)
-        assert prompts.keep(self.ledger, prompt, text_sha256(prompt.messages), 100) == "kept"
+        assert prompts.keep(self.ledger, prompt, text_of(prompt.messages), 100) == "kept"
         return prompt
 
     def plan(self, prompt: Any, complete: bool = False) -> Any:
@@ -97,6 +97,7 @@ def dump(ledger: Ledger) -> str:
             "string": lambda key=key: client.get(key),
             "hash": lambda key=key: client.hgetall(key),
             "set": lambda key=key: client.smembers(key),
+            "list": lambda key=key: client.lrange(key, 0, -1),
             "zset": lambda key=key: client.zrange(key, 0, -1),
             "stream": lambda key=key: client.xrange(key),
         }[kind]()

@@ -4,14 +4,14 @@ import pytest
 
 from feedback import collection, prompts
 from feedback.client import Ledger
-from feedback.curation import text_sha256
+from feedback.curation import text_of
 from feedback.errors import ConfigError
 from tests.builders import NOON, make_prompt
 
 
 def keep(ledger: Ledger, text: str, minute: int = 0) -> str:
     made = make_prompt(text, created_at=NOON.replace(minute=minute))
-    prompts.keep(ledger, made, text_sha256(made.messages), 200)
+    prompts.keep(ledger, made, text_of(made.messages), 200)
     return made.id
 
 

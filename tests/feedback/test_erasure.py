@@ -22,7 +22,7 @@ from feedback import (
     tombstones,
 )
 from feedback.client import Ledger, encode
-from feedback.curation import text_sha256
+from feedback.curation import text_of
 from feedback.errors import InvalidRecord, LeaseLost, NotFound
 from feedback.records import Erasure, Snapshot, utc_now
 from feedback.tombstones import SETTLE_S
@@ -84,12 +84,12 @@ def test_queues_leases_and_counters_forget_too(ledger: Ledger, tmp_path: Path, l
     assert not comparisons.complete(ledger, acme.planned, [make_completion()] * 4), "a sampler comes too late"
     with pytest.raises(NotFound):
         comparisons.get(ledger, acme.planned.id)
-    assert leases.held(ledger) == 0
+    assert leases.live(ledger) == 0
     assert comparisons.being_sampled(ledger) == 1
     assert ledger.redis.hgetall(keys.PROMPT_CUSTOMERS) == {"other": "4"}
-    assert ledger.redis.hlen(keys.PROMPT_TEXTS) == 4
+    assert ledger.redis.zcard(keys.PROMPT_BEGINNINGS) == 4
     again = make_prompt("ACME asks for a fruit 0", customer="third")
-    assert prompts.keep(ledger, again, text_sha256(again.messages), 100) == "kept", "the text is not known any more"
+    assert prompts.keep(ledger, again, text_of(again.messages), 100) == "kept", "the text is not known any more"
 
 
 def test_a_snapshot_names_erased_labels_and_holds_none_of_the_customers_rows(

@@ -4,7 +4,7 @@ import json
 
 from feedback import comparisons, demonstrations, interactions, keys, labels, policies, promotion, prompts, rounds
 from feedback.client import Ledger
-from feedback.curation import text_sha256
+from feedback.curation import text_of
 from feedback.overview import overview, replicas
 from tests.builders import (
     lease_next,
@@ -29,7 +29,7 @@ def test_an_empty_ledger_has_an_overview_of_nothing(ledger: Ledger) -> None:
 def test_everything_that_waits_or_is_done_is_counted(ledger: Ledger) -> None:
     interactions.append(ledger, make_interaction())
     prompt = make_prompt()
-    prompts.keep(ledger, prompt, text_sha256(prompt.messages), 200)
+    prompts.keep(ledger, prompt, text_of(prompt.messages), 200)
     demonstrations.request(ledger, prompt)
     comparisons.plan(ledger, prompt, 4)
     comparisons.bury(ledger, comparisons.plan(ledger, prompt, 4).id, "too long")

@@ -7,14 +7,14 @@ import pytest
 from feedback import prompts
 from feedback.client import Ledger
 from feedback.collection import wanting
-from feedback.curation import text_sha256
+from feedback.curation import text_of
 from feedback.errors import NotFound
 from feedback.records import Prompt
 from tests.builders import make_prompt
 
 
 def keep(ledger: Ledger, prompt: Prompt, most: int = 200) -> str:
-    return prompts.keep(ledger, prompt, text_sha256(prompt.messages), most)
+    return prompts.keep(ledger, prompt, text_of(prompt.messages), most)
 
 
 def test_a_kept_prompt_can_be_read_back(ledger: Ledger) -> None:
@@ -70,7 +70,7 @@ def test_twenty_curators_keep_each_text_once_and_never_exceed_the_cap(ledger: Le
         thread.join()
     pool = prompts.all_prompts(ledger)
     assert len(pool) == 10
-    assert len({text_sha256(each.messages) for each in pool}) == 10
+    assert len({text_of(each.messages) for each in pool}) == 10
     assert sum(prompts.dropped(ledger).values()) == 20 * 15 - 10
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from feedback import access, demonstrations, labels, prompts
 from feedback.client import Ledger
-from feedback.curation import text_sha256
+from feedback.curation import text_of
 from sandbox.agents import Question, Tally, ask_all, work
 from sandbox.customers import make_customers
 from sandbox.labelers import Labeler, make_labelers
@@ -69,7 +69,7 @@ def fill(ledger: Ledger, count: int) -> None:
     for _ in range(count):
         open_comparison(ledger, messages=make_messages(PROMPT), completions=[make_completion(text) for text in ANSWERS])
     prompt = make_prompt(PROMPT)
-    prompts.keep(ledger, prompt, text_sha256(prompt.messages), 200)
+    prompts.keep(ledger, prompt, text_of(prompt.messages), 200)
     demonstrations.request(ledger, prompt)
 
 

@@ -9,7 +9,7 @@ import socket
 
 from feedback import interactions, prompts
 from feedback.client import Ledger
-from feedback.curation import Rules, refusal, text_sha256, to_prompt
+from feedback.curation import Rules, refusal, text_of, to_prompt
 from feedback.records import Interaction
 from workers import planning
 from workers.settings import WorkerSettings
@@ -41,4 +41,4 @@ def keep(ledger: Ledger, interaction: Interaction, rules: Rules) -> str:
         prompts.drop(ledger, reason)
         return reason
     prompt = to_prompt(interaction, rules)
-    return prompts.keep(ledger, prompt, text_sha256(prompt.messages), rules.most_per_customer)
+    return prompts.keep(ledger, prompt, text_of(prompt.messages), rules.most_per_customer)

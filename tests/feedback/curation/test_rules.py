@@ -1,10 +1,8 @@
 """Curation: pure rules, checked one by one."""
 
-import hashlib
-
 import pytest
 
-from feedback.curation import PREFIX_CHARS, Rules, refusal, split_of, text_of, text_sha256, to_prompt
+from feedback.curation import Rules, refusal, split_of, text_of, to_prompt
 from feedback.records import Message
 from tests.builders import make_interaction, make_messages
 
@@ -62,25 +60,15 @@ def test_a_customer_of_the_test_split_stays_there_when_the_valid_share_grows() -
 
 @pytest.mark.parametrize("other", ["name a  FRUIT.", "Name a fruit.\n", "  Name\u00a0a fruit.", "Ｎame a fruit."])
 def test_case_spaces_and_width_make_no_new_prompt(other: str) -> None:
-    assert text_sha256(make_messages("Name a fruit.")) == text_sha256(make_messages(other))
+    assert text_of(make_messages("Name a fruit.")) == text_of(make_messages(other)) == "user: name a fruit."
 
 
-def test_prompts_that_differ_within_the_prefix_are_different() -> None:
-    assert text_sha256(make_messages("Name a fruit.")) != text_sha256(make_messages("Name a fruit?"))
-    assert text_sha256(make_messages("ab")) != text_sha256(make_messages("abc"))
-
-
-def test_prompts_with_a_long_common_prefix_are_the_same() -> None:
-    head = "word " * PREFIX_CHARS
-    assert text_sha256(make_messages(head + "one")) == text_sha256(make_messages(head + "two"))
+def test_no_normalised_text_holds_what_ends_one_in_an_index() -> None:
+    assert text_of(make_messages("a\0b")) == "user: a b"
 
 
 def test_who_said_it_matters() -> None:
     assert text_of([Message(role="user", content="Hi")]) != text_of([Message(role="assistant", content="Hi")])
-
-
-def test_the_hash_is_sha256_of_the_normalised_prefix() -> None:
-    assert text_sha256(make_messages("Name a fruit.")) == hashlib.sha256(b"user: name a fruit.").hexdigest()
 
 
 def test_a_prompt_takes_its_id_customer_and_split_from_its_interaction() -> None:
