@@ -13,6 +13,7 @@
     |   +-- InvalidRecord      a record breaks its own rules (a ranking that is no permutation, say)
     +-- LedgerError
     |   +-- LedgerUnavailable  Redis cannot be reached or refuses to write
+    |   +-- NotDurable         Redis may lose what it acknowledges
     |   +-- NotFound           no record under that id
     |   +-- Conflict           the move is not legal in the present state
     |       +-- LeaseLost      the lease expired or went to somebody else
@@ -28,6 +29,8 @@
     |   +-- UnknownModel       the request names a model that no slot holds
     |   +-- Overloaded         the system is out of capacity for now
     |   +-- RateLimited        the caller is over a limit of its own
+    |   |   +-- TooManyLeases    the labeler holds as many items as they may
+    |   |   +-- DailyCapReached  the labeler had as many items today as they may
     |   +-- DeadlinePassed     the answer was not complete when the caller's deadline passed
     +-- TrainingError
         +-- Diverged           loss or KL left the allowed range
@@ -77,6 +80,10 @@ class LedgerError(WhetstoneError):
 
 class LedgerUnavailable(LedgerError):
     """Redis cannot be reached or refuses to write."""
+
+
+class NotDurable(LedgerError):
+    """Redis is reachable and may lose what it acknowledges."""
 
 
 class NotFound(LedgerError):
@@ -145,6 +152,14 @@ class RateLimited(ServingError):
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class TooManyLeases(RateLimited):
+    """The labeler holds as many items as they may."""
+
+
+class DailyCapReached(RateLimited):
+    """The labeler had as many items today as they may."""
 
 
 class DeadlinePassed(ServingError):

@@ -32,12 +32,14 @@ from serve.engines.base import Engine
 from serve.engines.slot import Slot, StartEngine
 from serve.pages.reference import make_router as reference_router
 from serve.pages.router import make_router as pages_router
+from serve.recording.durable import Durable
 from serve.recording.memory import Memory
 from serve.recording.recorder import Recorder
 from serve.recording.relay import RELAY_TIMEOUT_S
 from serve.recording.spool import Spool
 from serve.routes import (
     account,
+    answers,
     battles,
     canary,
     feedback,
@@ -74,6 +76,7 @@ ROUTES = (
     shares,
     queue,
     labeling,
+    answers,
     operations,
     canary,
     privacy,
@@ -98,6 +101,7 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         trials=Trials(settings.structured_check_s),
         answers=Answers(),
         watchdog=watchdog,
+        durability=Durable(ledger, settings.when_not_durable),
         recorder=recorder,
         keys=KeyCache(quick, settings.key_cache_s, session_idle_s=settings.session_idle_s, memory=memory),
         battles=Battles(ledger, traffic.names, settings.battles_per_day),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from serve.door.idempotency import Answers
     from serve.door.keycache import KeyCache
     from serve.door.quotas import Quotas
+    from serve.recording.durable import Durable
     from serve.recording.recorder import Recorder
     from serve.settings import ServeSettings
     from serve.swapping.traffic import Traffic
@@ -37,6 +38,7 @@ class Dependencies:
         trials: tries schemas out before an engine sees them.
         answers: what was answered under which Idempotency-Key.
         watchdog: ``watchdog.stuck`` tells that an engine hangs and only a new process helps.
+        durability: ``durability.demand()`` raises unless the ledger keeps what it acknowledges.
     """
 
     settings: ServeSettings
@@ -50,3 +52,4 @@ class Dependencies:
     trials: Trials
     answers: Answers
     watchdog: Watchdog
+    durability: Durable

@@ -82,8 +82,22 @@ class ServeSettings(Settings):
     ready_cache_s: float = Field(default=5.0, ge=0)
     """Seconds for which the answer of /readyz is reused."""
 
+    revise_s: float = Field(default=900.0, ge=0, le=86_400)
+    """Seconds from its submission in which a labeler may correct an answer."""
+    when_not_durable: Literal["refuse", "warn"] = "refuse"
+    """When the ledger may lose what it acknowledges: ``refuse`` takes no answers of labelers (503); ``warn`` does."""
     feedback_per_minute: int = Field(default=60, ge=1)
     """Ratings, comments, edits and comparisons that one key may send a minute; more are refused with 429."""
+    most_leases: int = Field(default=3, ge=1, le=100)
+    """Most items that one labeler holds at a time; the page holds one and fetches one ahead."""
+    practice_required: bool = False
+    """Give labelers nothing before they have passed the practice items."""
+    skips_per_day: int = Field(default=200, ge=1)
+    """Items that one labeler may skip a day (UTC); more are refused with 429."""
+    skips_flagged: int = Field(default=30, ge=1)
+    """Skips of one labeler in a day (UTC) from which on operators are told."""
+    reports_per_day: int = Field(default=20, ge=1)
+    """Items that one labeler may report a day (UTC), which holds them for everybody; more are refused with 429."""
     battles_per_day: int = Field(default=50, ge=0)
     """Blind battles that one customer may begin a day (UTC); more are refused with 429."""
     share_days: int = Field(default=30, ge=1, le=365)

@@ -72,6 +72,8 @@ class Demonstration(Record, frozen=True, kw_only=True):
     comparison_id: str = ""
     """The comparison on which no completion was right, if it was written there."""
     source: Literal["request", "comparison", "few_shot"] = "request"
+    based_on: Count | None = None
+    """Index of the completion that the labeler began from, of those of the comparison."""
     revision: Count = 0
     revision_of: str = ""
     """Id of the first demonstration that this one corrects; the highest revision counts."""

@@ -46,7 +46,6 @@ ShareId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22}$")]
 RatingReason = Literal[
     "correct", "helpful", "well written", "wrong", "not what was asked", "made up", "too long", "harmful"
 ]
-Queue = Literal["training", "agreement", "evaluation", "demonstration"]
 PolicyName = Annotated[str, Meta(pattern=POLICY)]
 B = TypeVar("B", bound="Body")
 
@@ -102,39 +101,6 @@ class QueueIn(Body, frozen=True, kw_only=True):
 
     interaction_id: Id
     k: Annotated[int, Meta(ge=2, le=9)] = 4
-
-
-class NextIn(Body, frozen=True, kw_only=True):
-    """Which queue a labeler wants to work on."""
-
-    queue: Queue = "training"
-
-
-class HeartbeatIn(Body, frozen=True, kw_only=True):
-    """Proof of a lease."""
-
-    token: Token
-
-
-class SkipIn(Body, frozen=True, kw_only=True):
-    """Why a labeler passes an item on."""
-
-    token: Token
-    reason: Annotated[str, Meta(pattern=NO_CONTROLS, min_length=1, max_length=500)]
-
-
-class SubmitIn(Body, frozen=True, kw_only=True):
-    """A ranking of a comparison, or a response for a demonstration request; exactly one of the two."""
-
-    token: Token
-    submission_id: SubmissionId
-    ranking: Annotated[list[Annotated[list[Index], Meta(max_length=9)]], Meta(max_length=9)] | None = None
-    """Tie groups of completion indices, best group first."""
-    response: Text | None = None
-    quality: Annotated[list[Annotated[int, Meta(ge=1, le=7)]], Meta(max_length=9)] = []
-    flags: Annotated[dict[FlagName, Annotated[list[Index], Meta(max_length=9)]], Meta(max_length=20)] = {}
-    note: Note = ""
-    active_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
 
 
 class PromoteIn(Body, frozen=True, kw_only=True):

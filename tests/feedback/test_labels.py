@@ -6,7 +6,7 @@ import pytest
 
 from feedback import labels
 from feedback.client import Ledger
-from feedback.errors import InvalidRecord, LeaseLost
+from feedback.errors import Conflict, InvalidRecord, LeaseLost
 from tests.builders import lease_next, make_comparison, make_label, open_comparison
 
 
@@ -30,15 +30,25 @@ def test_labels_are_read_in_order_and_from_any_entry_on(ledger: Ledger) -> None:
     assert [label for _, label in labels.read(ledger, after=read[1][0])] == made[2:]
 
 
-def test_a_submission_again_gives_the_same_entry_even_if_the_answer_changed(ledger: Ledger) -> None:
+def test_a_submission_again_gives_the_same_entry_however_long_it_took(ledger: Ledger) -> None:
     comparison = open_comparison(ledger)
     token = lease_next(ledger).token
     made = make_label(comparison)
     first = labels.submit(ledger, made, comparison, token)
-    changed = make_label(comparison, id=made.id, ranking=[[3], [2], [1], [0]])
-    second = labels.submit(ledger, changed, comparison, token)
+    second = labels.submit(ledger, make_label(comparison, id=made.id, active_s=9.0), comparison, token)
     assert second.repeated
     assert second.entry_id == first.entry_id
+    assert [label for _, label in labels.read(ledger)] == [made]
+
+
+def test_another_answer_under_the_same_id_is_a_conflict_and_the_first_is_kept(ledger: Ledger) -> None:
+    comparison = open_comparison(ledger)
+    token = lease_next(ledger).token
+    made = make_label(comparison)
+    labels.submit(ledger, made, comparison, token)
+    for changes in ({"ranking": [[3], [2], [1], [0]]}, {"note": "hm"}, {"labeler": "bob"}, {"quality": [1, 2, 3, 4]}):
+        with pytest.raises(Conflict, match="the first"):
+            labels.submit(ledger, make_label(comparison, id=made.id, **changes), comparison, token)
     assert [label for _, label in labels.read(ledger)] == [made]
 
 

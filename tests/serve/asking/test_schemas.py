@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from serve.asking.schemas import FeedbackIn, NextIn, PromoteIn, SkipIn, SubmitIn, decode, described
+from serve.asking.schemas import FeedbackIn, NextIn, PromoteIn, SkipIn, decode, described
+from serve.asking.schemas_answers import SubmitIn
 from serve.errors import InvalidRequest
 
 SUBMISSION: dict[str, Any] = {"token": 1, "submission_id": str(uuid.UUID(int=7)), "ranking": [[0], [1, 2], [3]]}

@@ -22,8 +22,10 @@ from serve.door.admission import Admission
 from serve.door.idempotency import Answers
 from serve.door.keycache import KeyCache
 from serve.door.quotas import Quotas
+from serve.recording.durable import Durable
 from serve.routes import (
     account,
+    answers,
     battles,
     canary,
     feedback,
@@ -100,10 +102,12 @@ class World:
             quotas=Quotas(ledger, 0, 0),
             trials=Trials(1.0),
             answers=Answers(),
+            durability=Durable(ledger, "refuse"),
         )
         self.app = FastAPI()
         errors.install(self.app)
-        for module in (account, keys, sessions, feedback, battles, shares, queue, labeling, operations, canary, health):
+        labelers = (queue, labeling, answers)
+        for module in (account, keys, sessions, feedback, battles, shares, *labelers, operations, canary, health):
             self.app.include_router(module.make_router(self.deps))
         self.app.include_router(privacy.make_router(self.deps))
         self.client = TestClient(self.app, raise_server_exceptions=False)

@@ -25,6 +25,7 @@ from serve.door.middleware import Surround
 from serve.door.quotas import Quotas
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.engines.slot import Slot
+from serve.recording.durable import Durable
 from serve.recording.recorder import Recorder
 from serve.recording.spool import Spool
 from serve.routes.completions import Completions
@@ -78,6 +79,7 @@ class Door:
             quotas=Quotas(ledger, 0, 0),
             trials=Trials(1.0),
             answers=Answers(),
+            durability=Durable(ledger, "refuse"),
         )
         app = FastAPI()
         errors.install(app)
