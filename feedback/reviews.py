@@ -106,7 +106,7 @@ def resolve(
     entry = AuditEntry(at=now, actor=reviewer, action=f"review: {verdict}", subject=item_id, reason=note)
     if review.state == "open" and ledger.run(
         "review_close",
-        [keys.REVIEWS, keys.REVIEWS_OPEN, keys.item(item_id), keys.lease(item_id), keys.AUDIT, keys.ADJUDICATIONS],
+        [keys.REVIEWS, keys.REVIEWS_OPEN, keys.item(item_id), keys.AUDIT, keys.ADJUDICATIONS],
         [item_id, text, encode(wanted), verdict, encode(entry), encode(adjudication) if verdict == "ranked" else ""],
     ):
         return wanted

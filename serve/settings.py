@@ -86,6 +86,8 @@ class ServeSettings(Settings):
     """Seconds from its submission in which a labeler may correct an answer."""
     when_not_durable: Literal["refuse", "warn"] = "refuse"
     """When the ledger may lose what it acknowledges: ``refuse`` takes no answers of labelers (503); ``warn`` does."""
+    practice_pass_percent: int = Field(default=70, ge=0, le=100)
+    """Share of the practice items that a labeler must get right to pass, percent."""
     feedback_per_minute: int = Field(default=60, ge=1)
     """Ratings, comments, edits and comparisons that one key may send a minute; more are refused with 429."""
     most_leases: int = Field(default=3, ge=1, le=100)

@@ -1,7 +1,8 @@
 -- Review close: store a reviewer's word on an item; reopened, the item goes back into its queue with the slots left.
+-- Uses: places
 --
--- KEYS  1 ws:reviews  hash item id -> Review   2 ws:reviews:open  zset   3 ws:item:<id>  4 ws:lease:<id>
---       5 ws:audit  stream  6 ws:adjudications  stream
+-- KEYS  1 ws:reviews  hash item id -> Review   2 ws:reviews:open  zset   3 ws:item:<id>  4 ws:audit  stream
+--       5 ws:adjudications  stream
 -- ARGV  1 item id  2 Review as the caller read it  3 Review to store  4 its state: ranked, reopened or discarded
 --       5 audit entry  6 Adjudication ("" for none)
 -- Returns 1 if it was stored, 0 if somebody else was faster; nothing changes then.
@@ -9,16 +10,13 @@
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('XADD', KEYS[5], '*', 'record', ARGV[5])
-if ARGV[6] ~= '' then redis.call('XADD', KEYS[6], '*', 'record', ARGV[6]) end
-local queue, slots, score, labels = unpack(redis.call('HMGET', KEYS[3], 'queue', 'slots', 'score', 'labels'))
-if not queue then return 1 end
-if ARGV[4] ~= 'reopened' then
+redis.call('XADD', KEYS[4], '*', 'record', ARGV[5])
+if ARGV[6] ~= '' then redis.call('XADD', KEYS[5], '*', 'record', ARGV[6]) end
+if redis.call('EXISTS', KEYS[3]) == 0 then return 1 end
+if ARGV[4] == 'reopened' then
+  redis.call('HDEL', KEYS[3], 'held')
+else
   redis.call('HSET', KEYS[3], 'held', ARGV[4])
-  return 1
 end
-redis.call('HDEL', KEYS[3], 'held')
-if queue == 'checks' or tonumber(slots) <= 0 then return 1 end
-local taken = tonumber(labels or '0') > 0 or redis.call('EXISTS', KEYS[4]) == 1
-redis.call('ZADD', 'ws:queue:' .. queue .. (taken and ':partial' or ''), score, ARGV[1])
+enter(ARGV[1])
 return 1

@@ -1,4 +1,5 @@
 -- Review open: take an item out of its queues until a reviewer has looked at it.
+-- Uses: places
 --
 -- KEYS  1 ws:reviews  hash item id -> Review   2 ws:reviews:open  zset item id by time   3 ws:item:<id>
 -- ARGV  1 item id  2 Review as the caller read it ("" for none)  3 Review to store  4 time (unix seconds)
@@ -8,11 +9,8 @@
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('ZADD', KEYS[2], 'NX', ARGV[4], ARGV[1])
-local queue = redis.call('HGET', KEYS[3], 'queue')
-if queue then
+if redis.call('EXISTS', KEYS[3]) == 1 then
   redis.call('HSET', KEYS[3], 'held', ARGV[5])
-  for _, part in ipairs({'', ':partial', ':disagreement'}) do
-    redis.call('ZREM', 'ws:queue:' .. queue .. part, ARGV[1])
-  end
+  enter(ARGV[1])
 end
 return 1

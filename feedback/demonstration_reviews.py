@@ -1,0 +1,61 @@
+"""What reviewers say of demonstrations: appended, the last word on a revision counts.
+
+A returned or rejected demonstration never trains. A new revision is a new answer: it waits for a review of its own.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from feedback import demonstrations, keys
+from feedback.client import Ledger, encode
+from feedback.errors import InvalidRecord, NotFound
+from feedback.ids import new_id
+from feedback.records import Demonstration, DemonstrationReview, utc_now
+
+Verdict = Literal["accepted", "returned", "rejected"]
+
+
+def review(
+    ledger: Ledger, demonstration_id: str, verdict: Verdict, reviewer: str, comment: str = ""
+) -> DemonstrationReview:
+    """Append a reviewer's word on the current revision of a demonstration; the same word again changes nothing.
+
+    Raises:
+        NotFound: no such demonstration, or it was revised meanwhile.
+        InvalidRecord: it is returned without a comment.
+    """
+    if verdict == "returned" and not comment.strip():
+        raise InvalidRecord("say what should change; the writer reads it")
+    if all(each.id != demonstration_id for _, each in demonstrations.current(ledger)):
+        raise NotFound(f"no demonstration {demonstration_id!r}, or its writer has changed it; look again")
+    last = latest(ledger).get(demonstration_id)
+    if last is not None and (last.verdict, last.reviewer, last.comment) == (verdict, reviewer, comment):
+        return last
+    made = DemonstrationReview(
+        id=new_id("rev"),
+        created_at=utc_now(),
+        demonstration_id=demonstration_id,
+        verdict=verdict,
+        reviewer=reviewer,
+        comment=comment,
+    )
+    with ledger.reach() as client:
+        client.xadd(keys.DEMONSTRATION_REVIEWS, {"record": encode(made)})
+    return made
+
+
+def read(ledger: Ledger, after: str = "-") -> Iterator[tuple[str, DemonstrationReview]]:
+    """Yield (entry id, review), oldest first, beginning behind ``after``."""
+    yield from ledger.stream(keys.DEMONSTRATION_REVIEWS, DemonstrationReview, after)
+
+
+def latest(ledger: Ledger) -> dict[str, DemonstrationReview]:
+    """Return demonstration id -> the last word on it."""
+    return {each.demonstration_id: each for _, each in read(ledger)}
+
+
+def waiting(ledger: Ledger, most: int = 200) -> list[Demonstration]:
+    """Return the demonstrations whose current revision nobody has reviewed, the oldest first, at most ``most``."""
+    reviewed = latest(ledger)
+    found = (each for _, each in demonstrations.current(ledger) if each.id not in reviewed)
+    return [each for _, each in zip(range(most), found, strict=False)]
