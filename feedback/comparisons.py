@@ -1,10 +1,11 @@
 """Comparisons from wish to queue: planned, sampled, opened to labelers.
 
-The wish for K completions lives here, so a lost Celery message costs time and never a comparison.
+The wish for K completions lives here, so a lost Celery message costs time and never a comparison. Each claim carries a
+token from one counter that never goes down; whoever comes back with the token of an older claim changes nothing.
 """
 
 import time
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -20,6 +21,18 @@ PRIORITY_S = 1e9
 """Seconds of waiting that priority is worth: more than anything ever waits."""
 
 
+class Claim(NamedTuple):
+    """The right to sample one comparison, until it is not renewed in time."""
+
+    id: str
+    attempt: int
+    """How often it was tried, this time included."""
+    token: int
+    """Fencing token: larger than that of every earlier claim, of this comparison or another."""
+    abandoned: bool
+    """Whether its last sampler was never heard of again."""
+
+
 def plan(
     ledger: Ledger,
     prompt: Prompt,
@@ -30,10 +43,12 @@ def plan(
     models: list[str] | None = None,
     id: str | None = None,
     priority: bool = False,
+    queue: str = "",
 ) -> Comparison:
     """Record the wish for K completions of ``prompt`` and return the comparison, still without completions.
 
-    With an ``id`` that was planned before, nothing changes, so a planner may repeat itself after a crash.
+    With an ``id`` that was planned before, nothing changes, so a planner may repeat itself after a crash. One with
+    ``priority`` is sampled, and later given to labelers, before all others.
     """
     comparison = Comparison(
         id=id or new_id("cmp"),
@@ -47,13 +62,24 @@ def plan(
         overlap=overlap,
         models=models or ["live"],
         priority=priority,
+        queue=queue,
+        key_id=prompt.key_id,
+        use_case=prompt.use_case,
+        language=prompt.language,
+        authors=[prompt.author] if prompt.author else [],
     )
     ledger.run(
         "plan",
         [keys.comparison(comparison.id), keys.SAMPLING],
-        [comparison.id, encode(comparison), f"{time.time():.3f}"],
+        [comparison.id, encode(comparison), f"{_place(comparison):.3f}"],
     )
     return comparison
+
+
+def add(ledger: Ledger, comparison: Comparison) -> bool:
+    """Store a comparison that has its completions already, in no queue; return False if its id is known."""
+    with ledger.reach() as client:
+        return bool(client.set(keys.comparison(comparison.id), encode(comparison), nx=True))
 
 
 def get(ledger: Ledger, id: str) -> Comparison:
@@ -77,47 +103,75 @@ def get_many(ledger: Ledger, ids: list[str]) -> list[Comparison | None]:
     return [decode_or_none(text, Comparison) for text in texts]
 
 
-def claim(ledger: Ledger, most: int, hidden_s: float) -> list[tuple[str, int]]:
-    """Take up to ``most`` comparisons that are due for sampling; return (id, number of this attempt) of each.
+def claim(ledger: Ledger, most: int, hidden_s: float) -> list[Claim]:
+    """Take up to ``most`` comparisons that are due for sampling, those with priority first.
 
     Nobody else is given them for ``hidden_s``; a sampler that needs longer says so with `keep_claims`, one that dies
     loses them when that time is over.
     """
     now = time.time()
-    flat = ledger.run("claim", [keys.SAMPLING, keys.SAMPLING_ATTEMPTS], [f"{now:.3f}", f"{now + hidden_s:.3f}", most])
-    return [(id, int(attempt)) for id, attempt in zip(flat[::2], flat[1::2], strict=True)]
+    flat = ledger.run(
+        "claim",
+        [keys.SAMPLING, keys.SAMPLING_ATTEMPTS, keys.SAMPLING_CLAIMS, keys.SAMPLING_TOKEN],
+        [f"{now:.3f}", f"{now + hidden_s:.3f}", most],
+    )
+    return [
+        Claim(id, int(attempt), int(token), bool(abandoned))
+        for id, attempt, token, abandoned in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
+    ]
 
 
-def keep_claims(ledger: Ledger, ids: list[str], hidden_s: float) -> None:
-    """Hide claimed comparisons from other samplers for ``hidden_s`` more (heartbeat)."""
-    if ids:
-        with ledger.reach() as client:
-            client.zadd(keys.SAMPLING, dict.fromkeys(ids, time.time() + hidden_s), xx=True)
+def keep_claims(ledger: Ledger, tokens: dict[str, int], hidden_s: float) -> set[str]:
+    """Hide claimed comparisons from other samplers for ``hidden_s`` more (heartbeat).
+
+    Args:
+        ledger: where they are.
+        tokens: comparison id -> token of the claim.
+        hidden_s: seconds until somebody else may claim them.
+
+    Returns:
+        The ids that are lost: complete, erased, or claimed by somebody else in the meantime.
+    """
+    if not tokens:
+        return set()
+    pairs = [word for id, token in tokens.items() for word in (id, token)]
+    until = f"{time.time() + hidden_s:.3f}"
+    return set(ledger.run("keep_claims", [keys.SAMPLING, keys.SAMPLING_CLAIMS], [until, *pairs]))
 
 
-def postpone(ledger: Ledger, id: str, delay_s: float, *, counts: bool) -> bool:
-    """Give a claimed comparison back, due in ``delay_s``; return False if it waits for completions no more.
+def postpone(ledger: Ledger, id: str, delay_s: float, *, token: int, counts: bool) -> bool:
+    """Give a claimed comparison back, due in ``delay_s``; return False if the claim is not the newest any more.
 
     Args:
         ledger: where the comparison is.
         id: of the comparison.
         delay_s: seconds until it is due again.
+        token: of the claim, which ends here.
         counts: whether the failed attempt counts towards `MAX_ATTEMPTS`; one that failed because the API was down
             says nothing about the comparison and does not.
     """
     postponed = ledger.run(
         "postpone",
-        [keys.SAMPLING, keys.SAMPLING_ATTEMPTS],
-        [id, f"{time.time() + delay_s:.3f}", int(not counts)],
+        [keys.SAMPLING, keys.SAMPLING_ATTEMPTS, keys.SAMPLING_CLAIMS],
+        [id, token, f"{time.time() + delay_s:.3f}", int(not counts)],
     )
     return bool(postponed)
 
 
-def complete(ledger: Ledger, comparison: Comparison, completions: list[Completion], queue: str | None = None) -> bool:
+def complete(
+    ledger: Ledger, comparison: Comparison, completions: list[Completion], *, token: int = 0, shown: bool = True
+) -> bool:
     """Store the completions and open the comparison to labelers, in one move.
 
+    Args:
+        ledger: where the comparison is.
+        comparison: as it was planned, with K as large as there are completions.
+        completions: all of them.
+        token: of the claim; 0 only for a comparison that nobody claimed.
+        shown: whether labelers are to rank it; what needs no ranking is stored and goes into no queue.
+
     Returns:
-        False if it was complete already (another attempt was faster); nothing changes then.
+        False if it was complete already, or claimed by somebody else since; nothing changes then.
 
     Raises:
         Conflict: not exactly K completions.
@@ -125,17 +179,26 @@ def complete(ledger: Ledger, comparison: Comparison, completions: list[Completio
     if len(completions) != comparison.k:
         raise Conflict(f"{comparison.id} wants {comparison.k} completions, got {len(completions)}")
     full = msgspec.structs.replace(comparison, completions=completions)
-    name = queue or comparison.purpose
+    name = comparison.queue or comparison.purpose
     done = ledger.run(
         "complete",
         [
             keys.comparison(comparison.id),
             keys.SAMPLING,
             keys.SAMPLING_ATTEMPTS,
+            keys.SAMPLING_CLAIMS,
             keys.item(comparison.id),
             keys.queue(name),
         ],
-        [comparison.id, encode(full), name, comparison.overlap, f"{_place(comparison):.3f}"],
+        [
+            comparison.id,
+            token,
+            encode(full),
+            name if shown else "",
+            comparison.overlap,
+            f"{_place(comparison):.3f}",
+            "\n".join(comparison.authors),
+        ],
     )
     return bool(done)
 
@@ -151,13 +214,32 @@ def due(ledger: Ledger) -> int:
         return int(client.zcount(keys.SAMPLING, "-inf", time.time()))
 
 
-def bury(ledger: Ledger, id: str, reason: str) -> None:
-    """Move a comparison that cannot be sampled to the dead letters."""
-    with ledger.reach() as client, client.pipeline(transaction=True) as move:
-        move.zrem(keys.SAMPLING, id)
-        move.hdel(keys.SAMPLING_ATTEMPTS, id)
-        move.xadd(keys.DEAD, {"id": id, "reason": reason}, maxlen=10_000)
-        move.execute()
+def bury(ledger: Ledger, id: str, reason: str, detail: str = "", *, token: int = 0) -> bool:
+    """Move a comparison that cannot be sampled to the dead letters.
+
+    Args:
+        ledger: where the comparison is.
+        id: of the comparison.
+        reason: why, in the words of a small list; counted.
+        detail: what exactly happened.
+        token: of the claim; 0 only for a comparison that nobody claimed.
+
+    Returns:
+        False if it does not wait for completions any more, or somebody else claimed it since; nothing changes then.
+    """
+    buried = ledger.run(
+        "bury",
+        [keys.SAMPLING, keys.SAMPLING_ATTEMPTS, keys.SAMPLING_CLAIMS, keys.DEAD, keys.SAMPLING_BURIED],
+        [id, token, reason, detail],
+    )
+    return bool(buried)
+
+
+def buried(ledger: Ledger) -> dict[str, int]:
+    """Return how many comparisons were buried since the beginning, by reason."""
+    with ledger.reach() as client:
+        counts = cast(dict[str, str], client.hgetall(keys.SAMPLING_BURIED))
+    return {reason: int(count) for reason, count in counts.items()}
 
 
 def dead_count(ledger: Ledger) -> int:
@@ -175,24 +257,3 @@ def being_sampled(ledger: Ledger) -> int:
 def open_count(ledger: Ledger, purpose: Purpose = "training") -> int:
     """Return how many comparisons of a purpose wait for a labeler."""
     return leases.waiting(ledger, purpose)
-
-
-def take_place(ledger: Ledger, places: int, token: str, ttl_s: int) -> int | None:
-    """Take one of the places for running sampling tasks; None if all are taken.
-
-    Bounds how many samplers run at once over all workers; a place that is not renewed is free after ``ttl_s``.
-    """
-    for place in range(places):
-        if ledger.run("hold", [keys.sampler(place)], [token, ttl_s]):
-            return place
-    return None
-
-
-def keep_place(ledger: Ledger, place: int, token: str, ttl_s: int) -> bool:
-    """Renew a place; return False if somebody else has it by now."""
-    return bool(ledger.run("hold", [keys.sampler(place)], [token, ttl_s]))
-
-
-def leave_place(ledger: Ledger, place: int, token: str) -> None:
-    """Free a place, if ``token`` still holds it."""
-    ledger.run("let_go", [keys.sampler(place)], [token])

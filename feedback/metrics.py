@@ -90,6 +90,16 @@ spool_max_bytes = Gauge(
 labels_total = Counter(
     "whetstone_labels", "Answers taken from labelers, and customers' votes.", ["kind"], registry=REGISTRY
 )
+skips_total = Counter("whetstone_skips", "Items that labelers skipped, by reason.", ["reason"], registry=REGISTRY)
+reports_total = Counter(
+    "whetstone_reports", "Items that labelers reported, which holds them for everybody.", ["reason"], registry=REGISTRY
+)
+labelers_flagged_total = Counter(
+    "whetstone_labelers_flagged",
+    "Labelers of whom operators should know, by reason (skips: they skip many items).",
+    ["reason"],
+    registry=REGISTRY,
+)
 ledger_size = Gauge("whetstone_ledger_records", "Records in the ledger.", ["kind"], registry=REGISTRY)
 prompts_dropped = Gauge("whetstone_prompts_dropped", "Prompts refused by curation.", ["reason"], registry=REGISTRY)
 ledger_up = Gauge("whetstone_ledger_up", "1 if the ledger answers.", registry=REGISTRY)
@@ -100,6 +110,21 @@ task_seconds = Histogram(
 )
 completions_sampled_total = Counter(
     "whetstone_completions_sampled", "Completions sampled for comparisons.", ["version"], registry=REGISTRY
+)
+completions_unused_total = Counter(
+    "whetstone_completions_unused",
+    "Completions sampled and not used, because they were empty, equal or similar to another of their comparison.",
+    ["why"],
+    registry=REGISTRY,
+)
+sampling_fallbacks_total = Counter(
+    "whetstone_sampling_fallbacks",
+    "Requests for completions that live answered because no replica held the model (an alias, or version).",
+    ["model"],
+    registry=REGISTRY,
+)
+comparisons_buried = Gauge(
+    "whetstone_comparisons_buried", "Comparisons that could not be sampled, by reason.", ["reason"], registry=REGISTRY
 )
 
 rounds_total = Counter("whetstone_rounds", "Training rounds by outcome.", ["state"], registry=REGISTRY)

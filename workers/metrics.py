@@ -12,7 +12,13 @@ import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-FAMILIES = ("whetstone_tasks", "whetstone_task_seconds", "whetstone_completions_sampled")
+FAMILIES = (
+    "whetstone_tasks",
+    "whetstone_task_seconds",
+    "whetstone_completions_sampled",
+    "whetstone_completions_unused",
+    "whetstone_sampling_fallbacks",
+)
 """What workers set; all other metrics belong to other processes."""
 
 

@@ -1,26 +1,28 @@
-"""K distinct completions of one prompt, asked for over the public API.
+"""K different completions of one prompt, asked for over the public API.
 
 Knows HTTP and the completions contract; knows nothing of the ledger, of Celery, or of how often to try again.
 
 One request asks for all completions of one model: the engine then sees the prompt once, and choice ``i`` of a request
 with seed ``s`` is what a request for a single completion with seed ``s + i`` would have got, so each completion is
-stamped with a seed that reproduces it.
+stamped with a seed that reproduces it. It is stamped with the version that the answer names, whatever was asked for.
 """
 
 import asyncio
 import hashlib
-from collections import Counter
 from typing import Self
 
 import httpx
 import msgspec
 
-from feedback.errors import DataError, Forbidden, InvalidRecord, Overloaded, ServingError, UnknownModel
+from feedback.errors import DataError, Forbidden, Overloaded, ServingError, UnknownModel
+from feedback.metrics import completions_unused_total, sampling_fallbacks_total
 from feedback.records import Comparison, Completion
+from workers import likeness, mixtures
 from workers.settings import WorkerSettings
 
 RESAMPLES = 2
-"""How often duplicates are replaced before a comparison is made with fewer completions."""
+"""How often near-repetitions are replaced before a comparison is made with fewer completions."""
+TOP_P = 1.0
 MOST_PER_REQUEST = 9
 MAX_RETRY_AFTER_S = 30.0
 UNREACHABLE_DELAY_S = 2.0
@@ -68,46 +70,77 @@ class Sampler:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def sample(self, comparison: Comparison, attempt: int) -> list[Completion]:
-        """Return up to K completions with different texts, shared out over the comparison's models in turn.
+    async def sample(self, comparison: Comparison, attempt: int, models: list[str]) -> list[Completion]:
+        """Return up to K different completions, shared out over the models in turn.
 
-        Texts that came before are asked for again, `RESAMPLES` times; after that fewer than K are returned.
+        Texts that are empty or nearly repeat an earlier one (`workers.likeness`) are asked for again, `RESAMPLES`
+        times; after that fewer than K are returned. If not even two are different, one that is at least not equal
+        stays, marked with ``similar_to``. A version that no replica holds is replaced by ``live``.
 
         Args:
             comparison: what to sample for.
             attempt: number of this attempt; other attempts use other seeds.
+            models: aliases and versions.
 
         Raises:
             Overloaded: the API is down or out of capacity.
             Forbidden: the API does not take the sampler's key.
-            UnknownModel: no slot holds one of the models.
+            UnknownModel: no slot holds ``live``.
             DataError: the API refuses the prompt.
             ServingError: the API failed.
         """
-        missing = Counter(comparison.models[slot % len(comparison.models)] for slot in range(comparison.k))
-        found: dict[str, Completion] = {}
+        missing = mixtures.shared_out(models, comparison.k)
+        gathered = _Gathered()
         for again in range(1 + RESAMPLES):
             spare = 2 if again else 1
             asked = {model: min(count * spare, MOST_PER_REQUEST) for model, count in missing.items()}
             answers = await asyncio.gather(
-                *(self._ask(comparison, model, count, attempt, again) for model, count in asked.items())
+                *(self._ask_or_live(comparison, model, count, attempt, again) for model, count in asked.items())
             )
             for model, answer in zip(asked, answers, strict=True):
-                missing[model] -= _add_new(found, answer, most=missing[model])
+                missing[model] -= gathered.add(answer, most=missing[model])
             missing = +missing
             if not missing:
                 break
-        return list(found.values())
+        return gathered.completions()
 
-    async def _ask(self, comparison: Comparison, model: str, count: int, attempt: int, again: int) -> list[Completion]:
+    async def sample_each(self, comparison: Comparison, attempt: int) -> list[Completion]:
+        """Return one completion of each of the comparison's versions, in their order, whatever it says.
+
+        For policies that are compared with each other: nothing is asked for twice, because that would favour the one
+        whose first answer was poor, and no other version may answer instead.
+
+        Raises:
+            WhetstoneError: as `sample`; UnknownModel for any of the versions.
+        """
+        answers = await asyncio.gather(*(self._ask(comparison, model, 1, attempt, 0) for model in comparison.models))
+        for model, answer in zip(comparison.models, answers, strict=True):
+            if [completion.policy_version for completion in answer] != [model]:
+                raise ServingError(f"asked {model} for one completion and got {len(answer)} of another version")
+        return [answer[0] for answer in answers]
+
+    async def _ask_or_live(
+        self, comparison: Comparison, model: str, count: int, attempt: int, again: int
+    ) -> list[Completion]:
+        try:
+            return await self._ask(comparison, model, count, attempt, again)
+        except UnknownModel:
+            if model == mixtures.LIVE:
+                raise
+            sampling_fallbacks_total.labels(model=mixtures.kind_of(model)).inc()
+            return await self._ask(comparison, model, count, attempt, again, instead=mixtures.LIVE)
+
+    async def _ask(
+        self, comparison: Comparison, model: str, count: int, attempt: int, again: int, instead: str = ""
+    ) -> list[Completion]:
         seed = seed_of(comparison.id, model, attempt, again)
         body = {
-            "model": model,
+            "model": instead or model,
             "messages": [msgspec.structs.asdict(message) for message in comparison.messages],
             "n": count,
             "seed": seed,
             "temperature": self._settings.sampling_temperature,
-            "top_p": 1.0,
+            "top_p": TOP_P,
             "max_tokens": self._settings.sampling_max_tokens,
             "return_token_ids": True,
         }
@@ -134,6 +167,8 @@ class Sampler:
                 temperature=self._settings.sampling_temperature,
                 finished=choice.finish_reason == "stop",
                 tokens=len(choice.token_ids or []),
+                top_p=TOP_P,
+                max_tokens=self._settings.sampling_max_tokens,
             )
             for choice in sorted(answer.choices, key=lambda choice: choice.index)
         ]
@@ -145,25 +180,35 @@ def seed_of(comparison_id: str, model: str, attempt: int, again: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (2**31 - 16)
 
 
-def _add_new(found: dict[str, Completion], answer: list[Completion], most: int) -> int:
-    """Add up to ``most`` completions whose texts are new to ``found``, by stripped text; return how many."""
-    before = len(found)
-    for completion in answer:
-        if len(found) - before == most:
-            break
-        found.setdefault(completion.text.strip(), completion)
-    return len(found) - before
+class _Gathered:
+    """Completions that were sampled for one comparison so far: different ones, and near-repetitions of them."""
 
+    def __init__(self) -> None:
+        self._different: list[Completion] = []
+        self._similar: list[Completion] = []
 
-def fit(comparison: Comparison, completions: list[Completion]) -> Comparison:
-    """Return the comparison with K as large as there are different completions.
+    def add(self, answer: list[Completion], most: int) -> int:
+        """Take up to ``most`` completions that differ from all before; return how many."""
+        before = len(self._different)
+        for completion in answer:
+            if len(self._different) - before == most:
+                break
+            if not completion.text.strip():
+                completions_unused_total.labels(why="empty").inc()
+                continue
+            twin = likeness.twin(completion.text, [each.text for each in self._different])
+            if twin is None:
+                self._different.append(completion)
+                continue
+            equal = completion.text.strip() == self._different[twin].text.strip()
+            completions_unused_total.labels(why="equal" if equal else "similar").inc()
+            if not equal:
+                self._similar.append(msgspec.structs.replace(completion, similar_to=twin))
+        return len(self._different) - before
 
-    Raises:
-        InvalidRecord: there are fewer than two, so there is nothing to rank.
-    """
-    if len(completions) < 2:
-        raise InvalidRecord(f"{comparison.id}: all completions are the same; there is nothing to rank")
-    return msgspec.structs.replace(comparison, k=len(completions))
+    def completions(self) -> list[Completion]:
+        """Return the different ones; if that is but one, with one that is not quite the same."""
+        return self._different + (self._similar[:1] if len(self._different) == 1 else [])
 
 
 def _check_status(response: httpx.Response) -> None:

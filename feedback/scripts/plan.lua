@@ -1,6 +1,6 @@
 -- Plan: record the wish for a comparison, once.
 --
--- KEYS  1 ws:comparison:<id>  2 ws:sampling       ARGV  1 id  2 record (JSON)  3 now (unix seconds)
+-- KEYS  1 ws:comparison:<id>  2 ws:sampling       ARGV  1 id  2 record (JSON)  3 due (unix seconds; less is sooner)
 -- Returns 1 if it was new, 0 if this comparison was planned before; nothing changes then.
 if not redis.call('SET', KEYS[1], ARGV[2], 'NX') then return 0 end
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])

@@ -144,6 +144,8 @@ class Sizes:
                     metrics.ledger_size.labels(kind).set(size)
                 for reason, count in prompts.dropped(self._ledger).items():
                     metrics.prompts_dropped.labels(reason).set(count)
+                for reason, count in comparisons.buried(self._ledger).items():
+                    metrics.comparisons_buried.labels(reason).set(count)
                 metrics.ledger_up.set(1)
             except LedgerUnavailable:
                 metrics.ledger_up.set(0)

@@ -7,9 +7,10 @@ import pytest
 
 from feedback import comparisons, keys, leases
 from feedback.client import Ledger
+from feedback.comparisons import Claim
 from feedback.errors import Conflict, NotFound
 from feedback.records import Completion
-from tests.builders import lease_next, make_completion, make_prompt, open_comparison
+from tests.builders import lease_next, make_comparison, make_completion, make_prompt, open_comparison
 
 
 def completions(k: int, text: str = "Fruit") -> list[Completion]:
@@ -73,73 +74,144 @@ def test_a_comparison_opens_with_exactly_k_completions(ledger: Ledger, count: in
     assert comparisons.open_count(ledger) == 0
 
 
+def test_a_comparison_takes_along_what_the_prompt_says_of_itself(ledger: Ledger) -> None:
+    prompt = make_prompt(key_id="key_7", language="de", use_case="rewrite", source="labeler", author="ann")
+    planned = comparisons.plan(ledger, prompt, 5, queue="german")
+    assert (planned.queue, planned.key_id, planned.language) == ("german", "key_7", "de")
+    assert (planned.use_case, planned.authors) == ("rewrite", ["ann"])
+    assert comparisons.complete(ledger, planned, completions(5))
+    assert leases.waiting(ledger, "german") == 1
+    assert ledger.redis.hmget(keys.item(planned.id), "queue", "slots", "authors") == ["german", "1", "ann"]
+
+
+def test_what_needs_no_ranking_is_stored_and_asked_of_nobody(ledger: Ledger) -> None:
+    planned = comparisons.plan(ledger, make_prompt(), 2, purpose="evaluation")
+    assert comparisons.complete(ledger, planned, completions(2), shown=False)
+    assert len(comparisons.get(ledger, planned.id).completions) == 2
+    assert comparisons.being_sampled(ledger) == comparisons.open_count(ledger, "evaluation") == 0
+    assert ledger.redis.exists(keys.item(planned.id)) == 0
+
+
+def test_a_comparison_that_is_added_is_in_no_queue_and_overwrites_none(ledger: Ledger) -> None:
+    made = make_comparison(purpose="repeat", check_of="cmp_1")
+    assert comparisons.add(ledger, made)
+    assert not comparisons.add(ledger, make_comparison(id=made.id, k=5))
+    assert comparisons.get(ledger, made.id) == made
+    assert comparisons.being_sampled(ledger) == comparisons.open_count(ledger, "repeat") == 0
+
+
+def claim_one(ledger: Ledger, hidden_s: float = 60) -> Claim:
+    [claim] = comparisons.claim(ledger, 1, hidden_s)
+    return claim
+
+
 def test_a_claimed_comparison_is_hidden_until_its_time_is_over(ledger: Ledger) -> None:
     planned = comparisons.plan(ledger, make_prompt(), 4)
-    assert comparisons.claim(ledger, 10, hidden_s=60) == [(planned.id, 1)]
+    assert comparisons.claim(ledger, 10, hidden_s=60) == [Claim(planned.id, 1, 1, False)]
     assert comparisons.claim(ledger, 10, hidden_s=60) == []
     assert comparisons.due(ledger) == 0
     assert comparisons.being_sampled(ledger) == 1
 
 
-def test_a_sampler_that_died_loses_its_claim(ledger: Ledger) -> None:
+def test_one_with_priority_is_claimed_before_those_that_wait_longer(ledger: Ledger) -> None:
+    comparisons.plan(ledger, make_prompt(), 4)
+    urgent = comparisons.plan(ledger, make_prompt(), 4, priority=True)
+    assert claim_one(ledger).id == urgent.id
+
+
+def test_a_sampler_that_died_loses_its_claim_and_tokens_only_grow(ledger: Ledger) -> None:
     planned = comparisons.plan(ledger, make_prompt(), 4)
-    comparisons.claim(ledger, 1, hidden_s=-1)
-    assert comparisons.claim(ledger, 1, hidden_s=60) == [(planned.id, 2)]
+    first = claim_one(ledger, hidden_s=-1)
+    second = claim_one(ledger, hidden_s=60)
+    assert (second.id, second.attempt, second.abandoned) == (planned.id, 2, True)
+    assert comparisons.postpone(ledger, planned.id, -1, token=second.token, counts=False)
+    third = claim_one(ledger)
+    assert (third.attempt, third.abandoned) == (2, False)
+    assert first.token < second.token < third.token
+
+
+def test_a_sampler_that_wakes_up_late_changes_nothing(ledger: Ledger) -> None:
+    planned = comparisons.plan(ledger, make_prompt(), 4)
+    stale = claim_one(ledger, hidden_s=-1)
+    fresh = claim_one(ledger, hidden_s=-1)
+    assert comparisons.keep_claims(ledger, {planned.id: stale.token}, 60) == {planned.id}
+    assert comparisons.due(ledger) == 1, "an old heartbeat hides nothing"
+    assert not comparisons.postpone(ledger, planned.id, 60, token=stale.token, counts=False)
+    assert not comparisons.bury(ledger, planned.id, "same", token=stale.token)
+    assert not comparisons.complete(ledger, planned, completions(4, "Old"), token=stale.token)
+    assert not comparisons.complete(ledger, planned, completions(4, "Old")), "nor does one without any token"
+    assert comparisons.buried(ledger) == {}
+    assert comparisons.keep_claims(ledger, {planned.id: fresh.token}, 60) == set()
+    assert comparisons.complete(ledger, planned, completions(4, "New"), token=fresh.token)
+    assert comparisons.get(ledger, planned.id).completions == completions(4, "New")
+    assert ledger.redis.exists(keys.SAMPLING_CLAIMS, keys.SAMPLING_ATTEMPTS) == 0
+
+
+def test_a_claim_that_was_given_back_is_worth_nothing_more(ledger: Ledger) -> None:
+    planned = comparisons.plan(ledger, make_prompt(), 4)
+    token = claim_one(ledger).token
+    assert comparisons.postpone(ledger, planned.id, 60, token=token, counts=True)
+    assert not comparisons.complete(ledger, planned, completions(4), token=token)
+    assert not comparisons.postpone(ledger, planned.id, 0, token=token, counts=True)
 
 
 def test_a_heartbeat_keeps_a_claim_and_revives_no_finished_one(ledger: Ledger) -> None:
     planned = comparisons.plan(ledger, make_prompt(), 4)
-    comparisons.claim(ledger, 1, hidden_s=-1)
-    comparisons.keep_claims(ledger, [planned.id], hidden_s=60)
+    token = claim_one(ledger, hidden_s=-1).token
+    assert comparisons.keep_claims(ledger, {planned.id: token}, hidden_s=60) == set()
     assert comparisons.claim(ledger, 1, hidden_s=60) == []
-    comparisons.complete(ledger, planned, completions(4))
-    comparisons.keep_claims(ledger, [planned.id], hidden_s=-1)
+    assert comparisons.complete(ledger, planned, completions(4), token=token)
+    assert comparisons.keep_claims(ledger, {planned.id: token}, hidden_s=-1) == {planned.id}
     assert comparisons.being_sampled(ledger) == 0
 
 
 def test_twenty_samplers_never_hold_the_same_comparison(ledger: Ledger) -> None:
     planned = {comparisons.plan(ledger, make_prompt(), 4).id for _ in range(60)}
-    held: list[str] = []
+    held: list[Claim] = []
 
     def work() -> None:
         while claimed := comparisons.claim(ledger, 3, hidden_s=60):
-            held.extend(id for id, _ in claimed)
+            held.extend(claimed)
 
     threads = [threading.Thread(target=work) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert Counter(held) == dict.fromkeys(planned, 1)
+    assert Counter(claim.id for claim in held) == dict.fromkeys(planned, 1)
+    assert len({claim.token for claim in held}) == 60
 
 
 def test_a_postponed_comparison_is_due_later_and_counts_its_attempt_if_it_was_at_fault(ledger: Ledger) -> None:
     planned = comparisons.plan(ledger, make_prompt(), 4)
-    comparisons.claim(ledger, 1, hidden_s=60)
-    assert comparisons.postpone(ledger, planned.id, -1, counts=False)
-    assert comparisons.claim(ledger, 1, hidden_s=60) == [(planned.id, 1)]
-    assert comparisons.postpone(ledger, planned.id, -1, counts=True)
-    assert comparisons.claim(ledger, 1, hidden_s=60) == [(planned.id, 2)]
-    assert comparisons.postpone(ledger, planned.id, 60, counts=True)
+    assert comparisons.postpone(ledger, planned.id, -1, token=claim_one(ledger).token, counts=False)
+    again = claim_one(ledger)
+    assert again.attempt == 1
+    assert comparisons.postpone(ledger, planned.id, -1, token=again.token, counts=True)
+    third = claim_one(ledger)
+    assert third.attempt == 2
+    assert comparisons.postpone(ledger, planned.id, 60, token=third.token, counts=True)
     assert comparisons.claim(ledger, 1, hidden_s=60) == []
 
 
 def test_a_finished_comparison_cannot_be_postponed(ledger: Ledger) -> None:
     finished = open_comparison(ledger)
-    assert not comparisons.postpone(ledger, finished.id, 0, counts=True)
+    assert not comparisons.postpone(ledger, finished.id, 0, token=0, counts=True)
     assert comparisons.being_sampled(ledger) == 0
 
 
 def test_a_buried_comparison_is_a_dead_letter_with_its_reason_and_nothing_else(ledger: Ledger) -> None:
     planned = comparisons.plan(ledger, make_prompt(), 4)
-    comparisons.claim(ledger, 1, hidden_s=-1)
-    comparisons.bury(ledger, planned.id, "prompt too long")
+    token = claim_one(ledger, hidden_s=-1).token
+    assert comparisons.bury(ledger, planned.id, "prompt refused", "too long", token=token)
+    assert not comparisons.bury(ledger, planned.id, "prompt refused", "too long", token=token)
     assert comparisons.being_sampled(ledger) == 0
-    assert ledger.redis.exists(keys.SAMPLING_ATTEMPTS) == 0
+    assert ledger.redis.exists(keys.SAMPLING_ATTEMPTS, keys.SAMPLING_CLAIMS) == 0
     assert [fields for _, fields in ledger.redis.xrange(keys.DEAD) or []] == [
-        {"id": planned.id, "reason": "prompt too long"}
+        {"id": planned.id, "reason": "prompt refused", "detail": "too long"}
     ]
-    assert not comparisons.complete(ledger, planned, completions(4))
+    assert comparisons.buried(ledger) == {"prompt refused": 1}
+    assert not comparisons.complete(ledger, planned, completions(4), token=token)
 
 
 def test_several_are_read_in_the_order_asked_for_with_gaps_for_the_unknown(ledger: Ledger) -> None:
@@ -151,13 +223,3 @@ def test_several_are_read_in_the_order_asked_for_with_gaps_for_the_unknown(ledge
 def test_an_unknown_comparison_is_not_found_by_name(ledger: Ledger) -> None:
     with pytest.raises(NotFound, match="cmp_none"):
         comparisons.get(ledger, "cmp_none")
-
-
-def test_only_so_many_samplers_run_at_once(ledger: Ledger) -> None:
-    assert [comparisons.take_place(ledger, 2, token, 60) for token in ("a", "b", "c")] == [0, 1, None]
-    assert comparisons.keep_place(ledger, 0, "a", 60)
-    assert not comparisons.keep_place(ledger, 0, "b", 60)
-    comparisons.leave_place(ledger, 0, "b")
-    assert comparisons.take_place(ledger, 2, "c", 60) is None
-    comparisons.leave_place(ledger, 0, "a")
-    assert comparisons.take_place(ledger, 2, "c", 60) == 0

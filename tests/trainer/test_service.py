@@ -69,7 +69,7 @@ def filled(ledger: Ledger, settings: TrainerSettings, tiny_policy_dir: Path) -> 
         shown = make_demonstration(prompt, response=f"Answer {number}.")
         demonstrations.submit(ledger, shown, lease.token)
         planned = comparisons.plan(ledger, prompt, 4)
-        comparisons.complete(ledger, planned, [make_completion(f"Reply {number} {n}.") for n in range(4)], "training")
+        comparisons.complete(ledger, planned, [make_completion(f"Reply {number} {n}.") for n in range(4)])
         lease = leases.lease(ledger, "training", "lee")
         assert lease is not None
         full = comparisons.get(ledger, planned.id)

@@ -30,6 +30,7 @@ class CompletionsApi(ThreadingHTTPServer):
     """Answers ``/v1/chat/completions``: text ``i`` follows from the prompt and ``seed + i``."""
 
     daemon_threads = True
+    block_on_close = False
     request_queue_size = 128
 
     def __init__(self) -> None:
@@ -47,6 +48,11 @@ class CompletionsApi(ThreadingHTTPServer):
         self.retry_after = "0.2"
         self.different_texts = 0  # 0: each its own
         self.version = "policy-0003"
+        self.served: dict[str, str] = {}  # model -> version; empty: every model is ``version``
+        self.texts: list[str] = []  # said in turn, over and over; empty: a text of its own for each seed
+        self.said = 0
+        self.poison = ""  # a prompt that is never answered
+        self.poisoned = threading.Event()  # somebody asked for it
         self.most_in_flight = 0
 
     @property
@@ -66,22 +72,28 @@ class _Handler(BaseHTTPRequestHandler):
             api.in_flight += 1
             api.most_in_flight = max(api.most_in_flight, api.in_flight)
         time.sleep(api.delay_s)
+        if api.poison and api.poison == body["messages"][-1]["content"]:
+            api.poisoned.set()
+            time.sleep(5.0)
         if self.headers["Authorization"] != f"Bearer {KEY}":
             status, answer = 401, {"error": {"message": "no such key"}}
         elif api.status != 200:
             status, answer = api.status, {"error": {"message": "not now"}}
+        elif api.served and body["model"] not in api.served:
+            status, answer = 404, {"error": {"message": "no slot holds it"}}
         else:
             status, answer = 200, self.answer(body)
         with api.lock:
             api.in_flight -= 1
         payload = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(payload)))
-        self.send_header("X-Policy-Version", api.version)
-        if status == 503:
-            self.send_header("Retry-After", api.retry_after)
-        self.end_headers()
-        self.wfile.write(payload)
+        with suppress(ConnectionError):  # whoever asked was killed
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(payload)))
+            self.send_header("X-Policy-Version", api.served.get(body["model"], api.version))
+            if status == 503:
+                self.send_header("Retry-After", api.retry_after)
+            self.end_headers()
+            self.wfile.write(payload)
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         choices = []
@@ -90,6 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.different_texts:
                 number %= self.server.different_texts
             text = hashlib.sha256(f"{body['messages']}{number}".encode()).hexdigest()[:12]
+            if self.server.texts:
+                with self.server.lock:
+                    text = self.server.texts[self.server.said % len(self.server.texts)]
+                    self.server.said += 1
             choices.append(
                 {
                     "index": index,
@@ -98,7 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
                     "token_ids": [1, 2, 3],
                 }
             )
-        return {"id": new_id("int"), "model": self.server.version, "choices": choices}
+        return {
+            "id": new_id("int"),
+            "model": self.server.served.get(body["model"], self.server.version),
+            "choices": choices,
+        }
 
     def log_message(self, *_: object) -> None:
         pass

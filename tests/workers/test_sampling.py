@@ -1,11 +1,15 @@
+"""K different completions over real HTTP: where they come from, what is asked for again, what is refused."""
+
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from feedback.errors import DataError, Forbidden, InvalidRecord, Overloaded, ServingError, UnknownModel
+from feedback.errors import DataError, Forbidden, Overloaded, ServingError, UnknownModel
+from feedback.metrics import sampling_fallbacks_total
 from feedback.records import Comparison, Completion, Message, utc_now
-from workers.sampling import Sampler, fit, seed_of
+from workers.sampling import Sampler, seed_of
 from workers.settings import WorkerSettings
 
 
@@ -25,7 +29,9 @@ def wish(k: int = 4, **fields: Any) -> Comparison:
 def sample(settings: WorkerSettings, comparison: Comparison, attempt: int = 1) -> list[Completion]:
     async def ask() -> list[Completion]:
         async with Sampler(settings) as sampler:
-            return await sampler.sample(comparison, attempt)
+            if comparison.purpose == "evaluation":
+                return await sampler.sample_each(comparison, attempt)
+            return await sampler.sample(comparison, attempt, comparison.models)
 
     return asyncio.run(ask())
 
@@ -40,7 +46,8 @@ def test_one_request_gives_k_completions_stamped_with_where_they_came_from(setti
     assert [each.seed for each in completions] == [request["seed"] + index for index in range(5)]
     assert {each.policy_version for each in completions} == {"policy-0003"}
     assert [each.finished for each in completions] == [False, True, True, True, True]
-    assert {each.tokens for each in completions} == {3}
+    stamps = {(each.tokens, each.temperature, each.top_p, each.max_tokens) for each in completions}
+    assert stamps == {(3, 1.0, 1.0, settings.sampling_max_tokens)}
     assert len({each.text for each in completions}) == 5
 
 
@@ -49,25 +56,83 @@ def test_another_attempt_uses_other_seeds_and_the_same_attempt_the_same() -> Non
     assert len({seed_of("cmp_1", "live", attempt, again) for attempt in range(9) for again in range(3)}) == 27
 
 
-def test_duplicates_are_asked_for_again_and_then_k_is_made_smaller(settings: WorkerSettings, api: Any) -> None:
+def test_duplicates_are_asked_for_again_with_other_seeds_and_then_there_are_fewer(
+    settings: WorkerSettings, api: Any
+) -> None:
     api.different_texts = 3
-    comparison = wish(k=4)
-    completions = sample(settings, comparison)
+    completions = sample(settings, wish(k=4))
     assert [request["n"] for request in api.requests] == [4, 2, 2]
+    assert len({request["seed"] for request in api.requests}) == 3
     assert len({each.text for each in completions}) == len(completions) == 3
-    assert fit(comparison, completions).k == 3
 
 
-def test_a_prompt_that_always_gets_the_same_answer_gives_nothing_to_rank(settings: WorkerSettings, api: Any) -> None:
-    api.different_texts = 1
-    comparison = wish(k=4)
-    with pytest.raises(InvalidRecord, match="nothing to rank"):
-        fit(comparison, sample(settings, comparison))
+LONG = "Paris is the capital of France, and it lies on the river Seine"
+
+
+@pytest.mark.parametrize(
+    ("texts", "left", "similar"),
+    [
+        (["Yes.", "yes", "No."], ["Yes.", "No."], [None, None]),
+        ([LONG + ".", LONG + "!", LONG.replace("lies", "lays"), "Lyon."], [LONG + ".", "Lyon."], [None, None]),
+        (["Yes.", " yes!", "YES"], ["Yes.", " yes!"], [None, 0]),
+        (["Yes.", "Yes.", " Yes. "], ["Yes."], [None]),
+        (["", "  ", "Yes.", "No."], ["Yes.", "No."], [None, None]),
+        ([""], [], []),
+    ],
+)
+def test_what_nearly_repeats_is_merged_unless_too_little_would_be_left(
+    settings: WorkerSettings, api: Any, texts: list[str], left: list[str], similar: list[int | None]
+) -> None:
+    api.texts = texts
+    completions = sample(settings, wish(k=4))
+    assert [each.text for each in completions] == left
+    assert [each.similar_to for each in completions] == similar
+    assert len(api.requests) == 3, "what is missing is asked for twice more"
+
+
+def test_near_repetitions_are_replaced_by_what_comes_when_asked_again(settings: WorkerSettings, api: Any) -> None:
+    api.texts = ["Yes.", "yes", "YES!", "No.", "Perhaps.", "Never."]
+    assert [each.text for each in sample(settings, wish(k=4))] == ["Yes.", "No.", "Perhaps.", "Never."]
+    assert [request["n"] for request in api.requests] == [4, 4]
 
 
 def test_several_models_share_the_completions_in_turn(settings: WorkerSettings, api: Any) -> None:
     assert len(sample(settings, wish(k=5, models=["live", "policy-0001"]))) == 5
     assert {request["model"]: request["n"] for request in api.requests} == {"live": 3, "policy-0001": 2}
+
+
+def test_a_version_that_nobody_holds_is_replaced_by_live_and_the_stamp_says_so(
+    settings: WorkerSettings, api: Any
+) -> None:
+    api.served = {"live": "policy-0003", "policy-0002": "policy-0002"}
+    before = fallbacks("version"), fallbacks("previous")
+    completions = sample(settings, wish(k=6, models=["policy-0001", "policy-0002", "previous"]))
+    assert Counter(each.policy_version for each in completions) == {"policy-0003": 4, "policy-0002": 2}
+    assert (fallbacks("version"), fallbacks("previous")) == (before[0] + 1, before[1] + 1)
+    assert len({each.seed for each in completions}) == 6
+
+
+def fallbacks(model: str) -> float:
+    return sampling_fallbacks_total.labels(model=model)._value.get()
+
+
+def test_policies_that_are_compared_answer_once_each_even_if_they_agree(settings: WorkerSettings, api: Any) -> None:
+    api.served = {"policy-0002": "policy-0002", "policy-0001": "policy-0001", "live": "policy-0001"}
+    api.texts = ["The same."]
+    completions = sample(settings, wish(k=2, models=["policy-0002", "policy-0001"], purpose="evaluation"))
+    assert [(each.policy_version, each.text) for each in completions] == [
+        ("policy-0002", "The same."),
+        ("policy-0001", "The same."),
+    ]
+    assert len(api.requests) == 2
+
+
+def test_no_other_version_answers_for_a_policy_that_is_compared(settings: WorkerSettings, api: Any) -> None:
+    api.served = {"policy-0002": "policy-0002", "policy-0001": "policy-0005", "live": "policy-0005"}
+    with pytest.raises(UnknownModel):
+        sample(settings, wish(k=2, models=["policy-0002", "policy-0009"], purpose="evaluation"))
+    with pytest.raises(ServingError, match="another version"):
+        sample(settings, wish(k=2, models=["policy-0002", "policy-0001"], purpose="evaluation"))
 
 
 @pytest.mark.parametrize(

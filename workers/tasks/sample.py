@@ -1,25 +1,36 @@
 """Sample: give waiting comparisons their completions, many requests at a time.
 
 A task carries no ids. It claims comparisons from the ledger until nothing is due or its time is over, so a message that
-is lost, repeated or late changes nothing. A claim is kept by a heartbeat; when a worker dies, its claims run out and
-another sampler takes them.
+is lost, repeated or late changes nothing. Claims are kept by a heartbeat; when a worker dies they run out and another
+sampler takes them, with newer tokens: one that was only asleep finds its own refused.
 """
 
 import asyncio
 import time
+from functools import cached_property
 
-from feedback import comparisons, log
+import msgspec
+
+from feedback import comparisons, log, places
 from feedback.client import Ledger
+from feedback.comparisons import Claim
 from feedback.errors import DataError, Forbidden, Overloaded, UnknownModel, WhetstoneError
-from feedback.ids import is_policy_version, new_id
+from feedback.ids import new_id
 from feedback.metrics import completions_sampled_total
-from feedback.records import Comparison
-from workers.sampling import Sampler, fit
+from feedback.records import Comparison, Completion
+from workers import mixtures
+from workers.sampling import Sampler
 from workers.settings import WorkerSettings
 
 MAX_BACKOFF_S = 60.0
 FORBIDDEN_DELAY_S = 30.0
 NO_MODEL_DELAY_S = 5.0
+ALONE_DELAY_S = 1.0
+ALONE_FROM = 3
+"""From this attempt on a comparison whose last sampler died is sampled alone: one that kills its process each time
+takes no others along."""
+GONE, REFUSED, FAILED, SAME = "record gone", "prompt refused", "failed too often", "all the same"
+"""Why comparisons are buried."""
 
 logger = log.get(__name__)
 
@@ -30,103 +41,165 @@ def sample(ledger: Ledger, settings: WorkerSettings) -> int:
 
 
 class _Run:
-    """One sampling task: the comparisons in its hands, and whether it goes on claiming."""
+    """One sampling task: the claims in its hands, and whether it goes on claiming."""
 
     def __init__(self, ledger: Ledger, settings: WorkerSettings) -> None:
         self.ledger = ledger
         self.settings = settings
-        self.token = new_id("smp")
-        self.claimed: set[str] = set()
+        self.name = new_id("smp")
+        self.running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
+        self.alone: tuple[Claim, Comparison] | None = None
         self.completed = 0
         self.stopped = False
 
+    @cached_property
+    def sft(self) -> str:
+        """The version that ``sft`` stands for during this run."""
+        return mixtures.newest_sft(self.ledger)
+
     async def go(self) -> int:
-        ttl_s = int(self.settings.claim_s) + 1
-        place = comparisons.take_place(self.ledger, self.settings.samplers, self.token, ttl_s)
+        ttl_s = max(1, round(self.settings.claim_s))
+        place = places.take(self.ledger, self.settings.samplers, self.name, ttl_s)
         if place is None:
             return 0
         try:
             async with Sampler(self.settings) as sampler:
                 await self._work(sampler, place, ttl_s)
         finally:
-            comparisons.leave_place(self.ledger, place, self.token)
+            places.leave(self.ledger, place, self.name)
         return self.completed
 
     async def _work(self, sampler: Sampler, place: int, ttl_s: int) -> None:
-        running: set[asyncio.Task[None]] = set()
         heartbeat_s = self.settings.claim_s / 3
         end = time.monotonic() + self.settings.sampling_run_s
         beat = time.monotonic() + heartbeat_s
         try:
             while True:
                 if not self.stopped and time.monotonic() < end:
-                    running |= self._claim(sampler, self.settings.sampling_in_flight - len(running))
-                if not running:
+                    self._claim(sampler)
+                if self.alone and not self.running:
+                    self._start(sampler, *self.alone)
+                    self.alone = None
+                if not self.running:
                     return
-                done, running = await asyncio.wait(
-                    running, timeout=max(beat - time.monotonic(), 0), return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    task.result()
+                tasks = [task for _, task in self.running.values()]
+                wait_s = max(beat - time.monotonic(), 0)
+                await asyncio.wait(tasks, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+                self._collect()
                 if time.monotonic() >= beat:
-                    comparisons.keep_claims(self.ledger, sorted(self.claimed), self.settings.claim_s)
-                    comparisons.keep_place(self.ledger, place, self.token, ttl_s)
+                    self._keep(place, ttl_s)
                     beat = time.monotonic() + heartbeat_s
         finally:
-            for task in running:
+            for _, task in self.running.values():
                 task.cancel()
 
-    def _claim(self, sampler: Sampler, most: int) -> set[asyncio.Task[None]]:
-        if most <= 0:
-            return set()
-        claims = comparisons.claim(self.ledger, most, self.settings.claim_s)
-        found = comparisons.get_many(self.ledger, [id for id, _ in claims])
-        started = set()
-        for (id, attempt), comparison in zip(claims, found, strict=True):
+    def _claim(self, sampler: Sampler) -> None:
+        """Claim as many as there is room for; one that may be dangerous waits until nothing else runs."""
+        room = self.settings.sampling_in_flight - len(self.running)
+        if room <= 0 or self.alone or any(_suspect(claim) for claim, _ in self.running.values()):
+            return
+        claims = comparisons.claim(self.ledger, room, self.settings.claim_s)
+        found = comparisons.get_many(self.ledger, [claim.id for claim in claims])
+        for claim, comparison in zip(claims, found, strict=True):
             if comparison is None:
-                comparisons.bury(self.ledger, id, "its record is gone")
-            elif attempt > comparisons.MAX_ATTEMPTS:
-                comparisons.bury(self.ledger, id, f"sampling failed {comparisons.MAX_ATTEMPTS} times")
+                self._bury(claim, GONE)
+            elif claim.attempt > comparisons.MAX_ATTEMPTS:
+                self._bury(claim, FAILED, f"{comparisons.MAX_ATTEMPTS} attempts")
+            elif not _suspect(claim):
+                self._start(sampler, claim, comparison)
+            elif self.alone is None:
+                self.alone = (claim, comparison)
             else:
-                self.claimed.add(id)
-                started.add(asyncio.create_task(self._one(sampler, comparison, attempt)))
-        return started
+                comparisons.postpone(self.ledger, claim.id, ALONE_DELAY_S, token=claim.token, counts=False)
 
-    async def _one(self, sampler: Sampler, comparison: Comparison, attempt: int) -> None:
+    def _start(self, sampler: Sampler, claim: Claim, comparison: Comparison) -> None:
+        self.running[claim.id] = (claim, asyncio.create_task(self._one(sampler, comparison, claim)))
+
+    def _collect(self) -> None:
+        """Forget those that ended; an error that is none of ours ends the run."""
+        for id, (_, task) in list(self.running.items()):
+            if task.done():
+                del self.running[id]
+                if not task.cancelled():
+                    task.result()
+
+    def _keep(self, place: int, ttl_s: int) -> None:
+        """Renew what is held; work on what was lost ends."""
+        tokens = {id: claim.token for id, (claim, _) in self.running.items()}
+        if self.alone:
+            tokens[self.alone[0].id] = self.alone[0].token
+        for id in comparisons.keep_claims(self.ledger, tokens, self.settings.claim_s):
+            logger.warning("claim lost", comparison=id)
+            if id in self.running:
+                self.running[id][1].cancel()
+            else:
+                self.alone = None
+        if not places.renew(self.ledger, place, self.name, ttl_s):
+            self.stopped = True
+
+    async def _one(self, sampler: Sampler, comparison: Comparison, claim: Claim) -> None:
         """Sample one comparison and store the result, or put it off, or bury it."""
         try:
             async with asyncio.timeout(self.settings.sampling_attempt_s):
-                completions = await sampler.sample(comparison, attempt)
-            if comparisons.complete(self.ledger, fit(comparison, completions), completions):
-                self.completed += 1
-                for completion in completions:
-                    completions_sampled_total.labels(version=completion.policy_version).inc()
+                completions = await self._sampled(sampler, comparison, claim)
+            self._store(comparison, claim, completions)
         except TimeoutError:
-            self._put_off(comparison.id, MAX_BACKOFF_S / 4, f"no answer in {self.settings.sampling_attempt_s:g} s")
+            self._put_off(claim, MAX_BACKOFF_S / 4, f"no answer in {self.settings.sampling_attempt_s:g} s")
         except Overloaded as error:
-            self._put_off(comparison.id, error.retry_after_s, str(error))
+            self._put_off(claim, error.retry_after_s, str(error))
         except Forbidden as error:
-            self._put_off(comparison.id, FORBIDDEN_DELAY_S, str(error))
+            self._put_off(claim, FORBIDDEN_DELAY_S, str(error))
         except DataError as error:
-            comparisons.bury(self.ledger, comparison.id, str(error))
+            self._bury(claim, REFUSED, str(error))
         except UnknownModel as error:
-            if any(is_policy_version(model) for model in comparison.models):
-                self._failed(comparison.id, attempt, error)
-            else:  # an alias that points nowhere yet
-                self._put_off(comparison.id, NO_MODEL_DELAY_S, str(error))
+            if comparison.purpose == "evaluation":
+                self._failed(claim, error)
+            else:  # live points nowhere yet
+                self._put_off(claim, NO_MODEL_DELAY_S, str(error))
         except WhetstoneError as error:
-            self._failed(comparison.id, attempt, error)
-        finally:
-            self.claimed.discard(comparison.id)
+            self._failed(claim, error)
 
-    def _failed(self, id: str, attempt: int, error: WhetstoneError) -> None:
+    async def _sampled(self, sampler: Sampler, comparison: Comparison, claim: Claim) -> list[Completion]:
+        if comparison.purpose == "evaluation":
+            return await sampler.sample_each(comparison, claim.attempt)
+        models = comparison.models
+        if mixtures.SFT in models:
+            models = mixtures.resolved(models, self.sft)
+        return await sampler.sample(comparison, claim.attempt, models)
+
+    def _store(self, comparison: Comparison, claim: Claim, completions: list[Completion]) -> None:
+        """Open a comparison of what is different; equal answers of two policies are a tie that nobody need judge."""
+        shown = True
+        if comparison.purpose == "evaluation":
+            shown = len({completion.text.strip() for completion in completions}) > 1
+        elif len(completions) < 2:
+            self._bury(claim, SAME, "nothing to rank")
+            return
+        fitted = msgspec.structs.replace(comparison, k=len(completions))
+        if not comparisons.complete(self.ledger, fitted, completions, token=claim.token, shown=shown):
+            logger.warning("claim lost", comparison=claim.id)
+            return
+        self.completed += 1
+        for completion in completions:
+            completions_sampled_total.labels(version=completion.policy_version).inc()
+
+    def _bury(self, claim: Claim, reason: str, detail: str = "") -> None:
+        logger.warning("comparison buried", comparison=claim.id, reason=reason, detail=detail)
+        comparisons.bury(self.ledger, claim.id, reason, detail, token=claim.token)
+
+    def _failed(self, claim: Claim, error: WhetstoneError) -> None:
         """Give a comparison back for another attempt, later each time."""
-        logger.warning("sampling failed", comparison=id, attempt=attempt, error=str(error))
-        comparisons.postpone(self.ledger, id, min(2.0**attempt, MAX_BACKOFF_S), counts=True)
+        logger.warning("sampling failed", comparison=claim.id, attempt=claim.attempt, error=str(error))
+        delay_s = min(2.0**claim.attempt, MAX_BACKOFF_S)
+        comparisons.postpone(self.ledger, claim.id, delay_s, token=claim.token, counts=True)
 
-    def _put_off(self, id: str, delay_s: float, why: str) -> None:
+    def _put_off(self, claim: Claim, delay_s: float, why: str) -> None:
         """Give a comparison back because of something that is not its fault, and claim no more in this run."""
         if not self.stopped:
             logger.warning("sampling paused", delay_s=delay_s, error=why)
         self.stopped = True
-        comparisons.postpone(self.ledger, id, delay_s, counts=False)
+        comparisons.postpone(self.ledger, claim.id, delay_s, token=claim.token, counts=False)
+
+
+def _suspect(claim: Claim) -> bool:
+    return claim.abandoned and claim.attempt >= ALONE_FROM
