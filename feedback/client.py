@@ -3,6 +3,7 @@
 Knows how to reach Redis and how records become bytes; knows nothing of what the records mean.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -108,7 +109,7 @@ class Ledger:
 
     @cached_property
     def _scripts(self) -> dict[str, Any]:
-        return {path.stem: self.redis.register_script(path.read_text()) for path in SCRIPTS.glob("*.lua")}
+        return {path.stem: self.redis.register_script(_with_shared(path)) for path in SCRIPTS.glob("*.lua")}
 
     def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
         """Run ``feedback/scripts/<script>.lua`` as one atomic move and return its answer.
@@ -146,6 +147,13 @@ class Ledger:
             if len(entries) < page:
                 return
             cursor = f"({entries[-1][0]}"
+
+
+def _with_shared(path: Path) -> str:
+    """Return a script's text, behind the functions that it says it uses (``-- Uses: name``)."""
+    text = path.read_text()
+    names = re.findall(r"^-- Uses: (\w+)$", text, re.MULTILINE)
+    return "\n".join([*((SCRIPTS / "shared" / f"{name}.lua").read_text() for name in names), text])
 
 
 def encode(record: Record) -> str:

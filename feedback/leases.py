@@ -1,50 +1,94 @@
 """Queues of items for labelers: opened, leased, renewed, released, never handed out twice.
 
 An item is a comparison or a request for a demonstration; this module knows its queueing state and nothing of its
-content.
+content. Time is the ledger's own clock, so that no process's clock matters; a test may pass another. What each list of
+a queue holds is in ``scripts/shared/places.lua``.
 """
 
 import time
-from collections.abc import Callable
-from typing import cast
-
-import msgspec
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, cast
 
 from feedback import keys
-from feedback.client import Ledger
-from feedback.errors import Conflict, LeaseLost, NotFound
-from feedback.records import Lease
+from feedback.client import Ledger, decode, encode
+from feedback.errors import DailyCapReached, LeaseLost, NotFound, TooManyLeases
+from feedback.records import Lease, Record
 
 DEFAULT_LEASE_S = 20 * 60.0
-LOOK_AT_MOST = 5000
-"""How deep into a queue the lease script looks for an item that the labeler has not seen."""
+DAY_S = 24 * 3600
+SWEPT_AT_ONCE = 500
+"""Most overdue leases that one move ends."""
+Clock = Callable[[], float]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the submit move said."""
+class Skip(Record, frozen=True, kw_only=True):
+    """Why somebody did not answer an item."""
 
-    entry_id: str
-    repeated: bool
+    reason: str
+    note: str = ""
 
 
-def open_item(ledger: Ledger, item_id: str, queue: str, slots: int, score: float) -> None:
-    """Put an item into a queue for ``slots`` different labelers; lower scores are served first."""
-    ledger.run("open", [keys.item(item_id), keys.queue(queue)], [item_id, queue, slots, score])
+def open_item(
+    ledger: Ledger, item_id: str, queue: str, slots: int, score: float, authors: list[str] | None = None
+) -> None:
+    """Put an item into a queue for ``slots`` different labelers; lower scores are served first, ``authors`` never."""
+    ledger.run("open", [keys.item(item_id)], [item_id, queue, slots, score, "\n".join(authors or [])])
 
 
 def lease(
-    ledger: Ledger, queue: str, labeler: str, lease_s: float = DEFAULT_LEASE_S, now: Callable[[], float] = time.time
+    ledger: Ledger,
+    queue: str,
+    labeler: str,
+    lease_s: float = DEFAULT_LEASE_S,
+    now: Clock | None = None,
+    *,
+    most: int = 0,
+    daily_cap: int = 0,
+    check: bool = False,
+    draw: Literal["", "random", "disagreement"] = "",
+    at: float = 0.0,
 ) -> Lease | None:
-    """Lease the first item that this labeler has not seen; None when nothing is left for them."""
-    deadline_s = now() + lease_s
-    found = ledger.run(
-        "lease",
-        [keys.queue(queue), keys.LEASES, keys.seen(labeler)],
-        [labeler, f"{deadline_s:.3f}", LOOK_AT_MOST],
-    )
-    if not found:
-        return None
-    return Lease(item_id=found[0], labeler=labeler, token=int(found[1]), deadline_s=deadline_s)
+    """Lease one item that this labeler has not seen; None when nothing is left for them.
+
+    Args:
+        ledger: where the queue is.
+        queue: its name.
+        labeler: who asks.
+        lease_s: seconds until the item goes back, unless it is kept alive.
+        now: a clock instead of the ledger's, for tests.
+        most: most leases of the labeler at a time; 0 for any number.
+        daily_cap: most items of the labeler from this queue in a UTC day; 0 for any number.
+        check: give one of the checks prepared for the labeler, if there is one.
+        draw: how to choose among fresh items once none has priority; empty for the order of service.
+        at: where in the queue to draw a random item, in [0, 1).
+
+    Raises:
+        TooManyLeases: the labeler holds ``most`` already.
+        DailyCapReached: the labeler had ``daily_cap`` items today.
+    """
+    places = [keys.queue(queue), keys.queue_partial(queue), keys.queue_disagreement(queue), keys.LEASES]
+    own = [keys.seen(labeler), keys.holding(labeler), keys.returned(labeler), keys.checks(labeler)]
+    asked: list[Any] = [labeler, queue, f"{lease_s:g}", _given(now), most, daily_cap, "check" if check else "", draw]
+    rank = 0
+    while True:
+        verdict, *found = ledger.run("lease", [*places, *own], [*asked, f"{at:.9f}", rank])
+        if verdict == "more":
+            rank = int(found[0])
+            continue
+        if verdict == "many":
+            wait_s = max(1.0, float(found[0]) - (now or time.time)())
+            raise TooManyLeases(f"you hold {most} items already; answer or skip one of them first", wait_s)
+        if verdict == "capped":
+            message = f"{daily_cap} items of this queue a day are the most, and you had them; go on tomorrow (UTC)"
+            raise DailyCapReached(message, DAY_S - (now or time.time)() % DAY_S)
+        return _lease(found[0], labeler, " ".join(found[1:])) if verdict == "leased" else None
+
+
+def held(ledger: Ledger, item_id: str, labeler: str) -> Lease | None:
+    """Return a labeler's lease of an item, None if there is none; it may be overdue and not ended yet."""
+    with ledger.reach() as client:
+        value = client.hget(keys.lease(item_id), labeler)
+    return _lease(item_id, labeler, value) if value is not None else None
 
 
 def renew(
@@ -52,91 +96,109 @@ def renew(
     item_id: str,
     labeler: str,
     token: int,
-    lease_s: float = DEFAULT_LEASE_S,
-    now: Callable[[], float] = time.time,
+    lease_s: float | None = None,
+    now: Clock | None = None,
 ) -> float:
-    """Extend a live lease and return the new deadline (unix seconds).
+    """Extend a live lease by ``lease_s`` (by default as long as it was given for); return the deadline (unix seconds).
 
     Raises:
         LeaseLost: it expired or went to somebody else.
     """
-    at = now()
-    renewed = ledger.run(
+    deadline = ledger.run(
         "renew",
-        [keys.lease(item_id), keys.LEASES],
-        [item_id, labeler, str(token), f"{at + lease_s:.3f}", f"{at:.3f}"],
+        [keys.lease(item_id), keys.LEASES, keys.holding(labeler)],
+        [item_id, labeler, str(token), "" if lease_s is None else f"{lease_s:g}", _given(now)],
     )
-    if not renewed:
+    if not deadline:
         raise LeaseLost(f"the lease of {item_id} is gone; ask for the next item")
-    return at + lease_s
+    return float(deadline)
 
 
-def submit(
-    ledger: Ledger,
-    stream: str,
-    item_id: str,
-    labeler: str,
-    token: int,
-    submission_id: str,
-    record: str,
-    now: Callable[[], float] = time.time,
-) -> Answer:
-    """Append the record under a live lease and close the lease; a repeated submission returns its first answer.
-
-    Raises:
-        LeaseLost: the lease is not there, expired, or newer; nothing was written.
-        Conflict: the submission id was used for another item or by somebody else; nothing was written.
-    """
-    verdict, detail = ledger.run(
-        "submit",
-        [keys.lease(item_id), keys.LEASES, keys.item(item_id), keys.submission(submission_id), stream],
-        [item_id, labeler, str(token), record, keys.MONTH_S, f"{now():.3f}"],
-    )
-    if verdict == "lost":
-        raise LeaseLost(f"{item_id}: {detail}; your answer was not stored, ask for the next item")
-    if verdict == "clash":
-        raise Conflict(f"submission id {submission_id} was used for another answer; make a new one per answer")
-    return Answer(entry_id=detail, repeated=verdict == "again")
-
-
-def release(ledger: Ledger, item_id: str, labeler: str, token: int) -> None:
-    """Give a leased item back (skip); it is not offered to this labeler again.
+def release(
+    ledger: Ledger, item_id: str, labeler: str, token: int, reason: str = "other", note: str = ""
+) -> int:
+    """Skip a leased item, never to be offered it again; return how many different labelers have skipped it.
 
     Raises:
         LeaseLost: there is no such lease.
     """
+    return _give_back(ledger, item_id, labeler, token, encode(Skip(reason=reason, note=note)))
+
+
+def hand_back(ledger: Ledger, item_id: str, labeler: str, token: int) -> None:
+    """Give a leased item back unseen; it may be offered to the same labeler again.
+
+    Raises:
+        LeaseLost: there is no such lease.
+    """
+    _give_back(ledger, item_id, labeler, token, "")
+
+
+def _give_back(ledger: Ledger, item_id: str, labeler: str, token: int, said: str) -> int:
     released = ledger.run(
         "release",
-        [keys.lease(item_id), keys.LEASES, keys.item(item_id), keys.seen(labeler)],
-        [item_id, labeler, str(token), "", ""],
+        [keys.lease(item_id), keys.skips(item_id)],
+        [item_id, labeler, str(token), said, ""],
     )
-    if not released:
+    if released < 0:
         raise LeaseLost(f"the lease of {item_id} is gone")
+    return int(released)
 
 
-def expire(ledger: Ledger, now: Callable[[], float] = time.time, most: int = 500) -> int:
-    """Return the items of overdue leases to their queues; return how many."""
-    at = now()
+def skips(ledger: Ledger, item_id: str) -> list[Skip]:
+    """Return what was said by those who skipped an item, without their names."""
     with ledger.reach() as client:
-        overdue = cast(list[str], client.zrange(keys.LEASES, "-inf", at, byscore=True, offset=0, num=most))
+        said = cast(dict[str, str], client.hgetall(keys.skips(item_id)))
+    return [decode(text, Skip) for text in sorted(said.values())]
+
+
+def note_skip(ledger: Ledger, labeler: str) -> int:
+    """Count one more skip of a labeler; return how many it were today (UTC)."""
+    key = keys.skipped(int(time.time() // DAY_S))
+    with ledger.reach() as client, client.pipeline(transaction=True) as move:
+        move.hincrby(key, labeler, 1)
+        move.expire(key, 40 * DAY_S)
+        return int(move.execute()[0])
+
+
+def skipped(ledger: Ledger) -> dict[str, int]:
+    """Return how many items each labeler skipped today (UTC); those who skipped none are absent."""
+    with ledger.reach() as client:
+        counts = cast(dict[str, str], client.hgetall(keys.skipped(int(time.time() // DAY_S))))
+    return {labeler: int(count) for labeler, count in counts.items()}
+
+
+def expire(ledger: Ledger, now: Clock | None = None, most: int = SWEPT_AT_ONCE) -> int:
+    """Return the items of overdue leases to their queues, until none is left; return how many."""
     ended = 0
-    for member in overdue:
-        item_id, labeler = member.split(" ", 1)
-        ended += ledger.run(
-            "release",
-            [keys.lease(item_id), keys.LEASES, keys.item(item_id), keys.seen(labeler)],
-            [item_id, labeler, "", "forget", f"{at:.3f}"],
-        )
-    return ended
+    while True:
+        count = int(ledger.run("expire", [keys.LEASES], [most, _given(now)]))
+        ended += count
+        if count < most:
+            return ended
+
+
+def set_disagreement(ledger: Ledger, figures: Mapping[str, float]) -> int:
+    """Note on how much reward models disagree, in [0, 1], by item id; return how many of the items there are."""
+    return sum(ledger.run("disagree", [keys.item(id)], [id, f"{figure:.6f}"]) for id, figure in figures.items())
+
+
+def taken(ledger: Ledger, labeler: str, now: Clock = time.time) -> dict[str, int]:
+    """Return how many items a labeler was given today (UTC) and did not give back, by queue."""
+    with ledger.reach() as client:
+        counts = cast(dict[str, str], client.hgetall(keys.taken(labeler, int(now() // DAY_S))))
+    return {queue: int(count) for queue, count in counts.items()}
 
 
 def waiting(ledger: Ledger, queue: str) -> int:
     """Return how many items of a queue still have a free slot."""
-    with ledger.reach() as client:
-        return int(client.zcard(keys.queue(queue)))
+    with ledger.reach() as client, client.pipeline(transaction=False) as line:
+        line.zcard(keys.queue(queue))
+        line.zcard(keys.queue_partial(queue))
+        return sum(line.execute())
 
 
-def held(ledger: Ledger) -> int:
+def live(ledger: Ledger) -> int:
     """Return how many leases are live or overdue, over all queues."""
     with ledger.reach() as client:
         return int(client.zcard(keys.LEASES))
@@ -153,3 +215,20 @@ def answers(ledger: Ledger, item_id: str) -> int:
     if found is None:
         raise NotFound(f"no item {item_id!r}")
     return int(found)
+
+
+def _given(now: Clock | None) -> str:
+    return "" if now is None else f"{now():.3f}"
+
+
+def _lease(item_id: str, labeler: str, value: str) -> Lease:
+    """Return the lease that ``<token> <deadline> <leased at> <why>`` stands for; earlier ones had the first two."""
+    token, deadline, leased_at, picked = [*value.split(" "), "", ""][:4]
+    return Lease(
+        item_id=item_id,
+        labeler=labeler,
+        token=int(token),
+        deadline_s=float(deadline),
+        leased_at_s=float(leased_at or 0),
+        picked=picked,
+    )

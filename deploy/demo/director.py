@@ -186,7 +186,7 @@ class Director:
             and collection.backlog(self.ledger, "comparison" if wanted == "comparison" else "demonstration") == 0
             and comparisons.being_sampled(self.ledger) == 0
             and not any(leases.waiting(self.ledger, queue) for queue in QUEUES)
-            and leases.held(self.ledger) == 0
+            and leases.live(self.ledger) == 0
         )
 
     def _relayed(self) -> bool:

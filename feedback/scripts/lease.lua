@@ -1,29 +1,144 @@
--- Lease: give a labeler the first open item of a queue that they have not seen, until a deadline.
+-- Lease: give a labeler one item that they have not seen, until a deadline, as one move.
+-- Uses: places
 --
--- KEYS  1 ws:queue:<name>   zset  item ids by order of service
---       2 ws:leases         zset  "<item> <labeler>" by deadline
---       3 ws:seen:<labeler> set   items this labeler was given before
--- ARGV  1 labeler  2 deadline (unix seconds)  3 how many candidates to look at
--- Also touches ws:item:<id> (hash: slots, token) and ws:lease:<id> (hash: labeler -> "<token> <deadline>").
--- A slot is taken by the lease, not by the submission, so the overlap is never exceeded.
--- Returns {item id, token}, or {} when nothing is left for this labeler.
-local page, offset = 50, 0
-local most = tonumber(ARGV[3])
-while offset < most do
-  local ids = redis.call('ZRANGE', KEYS[1], offset, offset + page - 1)
-  if #ids == 0 then return {} end
-  for _, id in ipairs(ids) do
-    if redis.call('SISMEMBER', KEYS[3], id) == 0 then
-      local item = 'ws:item:' .. id
-      local slots = redis.call('HINCRBY', item, 'slots', -1)
-      if slots <= 0 then redis.call('ZREM', KEYS[1], id) end
-      local token = redis.call('HINCRBY', item, 'token', 1)
-      redis.call('SADD', KEYS[3], id)
-      redis.call('ZADD', KEYS[2], ARGV[2], id .. ' ' .. ARGV[1])
-      redis.call('HSET', 'ws:lease:' .. id, ARGV[1], token .. ' ' .. ARGV[2])
-      return {id, token}
+-- In this order: an item of theirs that ran out with a draft; a prepared check, if this lease is to be one; items with
+-- priority; what the draw says (a random fresh item, or the one on which reward models disagree most); an item that
+-- others have begun; the oldest fresh one; whatever is left. A slot is taken by the lease, not by the submission, so
+-- the overlap is never exceeded. Overdue leases that are in the way end first.
+--
+-- KEYS  1 ws:queue:<name>  2 ws:queue:<name>:partial  3 ws:queue:<name>:disagreement  4 ws:leases
+--       5 ws:seen:<labeler>  6 ws:holding:<labeler>  7 ws:returned:<labeler>  8 ws:checks:<labeler>
+-- ARGV  1 labeler  2 queue name  3 seconds  4 now (unix seconds), or "" for the ledger's own clock
+--       5 most leases at a time (0: any)  6 most items a day (0: any)  7 "check" if this lease is to be a check
+--       8 "random", "disagreement" or ""  9 where to draw a random item, in [0, 1)  10 rank to look on from
+-- Returns {"leased", item, token, deadline, leased at, why}, {"nothing"}, {"more", rank} to be called again with that
+-- rank, {"many", first deadline}, or {"capped", items today}.
+local labeler, queue, now = ARGV[1], ARGV[2], clock(ARGV[4])
+local most, cap, from = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[10])
+local DEPTH, NEAR, LAP = 5000, 200, 500
+local taken_today = 'ws:taken:' .. labeler .. ':' .. math.floor(now / 86400)
+
+local function may(id)
+  local slots, held, authors = unpack(redis.call('HMGET', 'ws:item:' .. id, 'slots', 'held', 'authors'))
+  if not slots or held or tonumber(slots) <= 0 then return false end
+  if authors and string.find('\n' .. authors .. '\n', '\n' .. labeler .. '\n', 1, true) then
+    redis.call('SADD', KEYS[5], id)  -- so that it costs nothing the next time
+    return false
+  end
+  return true
+end
+
+-- The first item of a zset, from a rank, that this labeler may have; looks at `depth` of them, or those below a score.
+local function find(key, rank, depth, below)
+  local page = 4
+  while depth > 0 do
+    page = math.min(page * 4, 1000, depth)
+    local ids
+    if below then
+      ids = redis.call('ZRANGE', key, '-inf', '(' .. below, 'BYSCORE', 'LIMIT', rank, page)
+    else
+      ids = redis.call('ZRANGE', key, rank, rank + page - 1)
+    end
+    if #ids == 0 then return nil end
+    for index, seen in ipairs(redis.call('SMISMEMBER', KEYS[5], unpack(ids))) do
+      if seen == 0 and may(ids[index]) then return ids[index] end
+    end
+    rank, depth = rank + page, depth - page
+  end
+  return nil
+end
+
+local function take(id, why)
+  local item, deadline = 'ws:item:' .. id, string.format('%.3f', now + tonumber(ARGV[3]))
+  redis.call('HINCRBY', item, 'slots', -1)
+  local token, at = redis.call('HINCRBY', item, 'token', 1), string.format('%.3f', now)
+  redis.call('SADD', KEYS[5], id)
+  redis.call('ZADD', KEYS[4], deadline, id .. ' ' .. labeler)
+  redis.call('HSET', 'ws:lease:' .. id, labeler, token .. ' ' .. deadline .. ' ' .. at .. ' ' .. why)
+  redis.call('HSET', KEYS[6], id, ARGV[3] .. ' ' .. queue)
+  redis.call('HINCRBY', taken_today, queue, 1)
+  redis.call('EXPIRE', taken_today, 259200)
+  enter(id)
+  return {'leased', id, tostring(token), deadline, at, why}
+end
+
+local function returned()
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[7], 0, 9)) do
+    local of = redis.call('HGET', 'ws:item:' .. id, 'queue')
+    if of == queue or of == 'checks' or not of then
+      redis.call('ZREM', KEYS[7], id)
+      if of and redis.call('SISMEMBER', KEYS[5], id) == 0 and may(id) then
+        if of == 'checks' then redis.call('LREM', KEYS[8], 0, id) end
+        return id
+      end
     end
   end
-  offset = offset + page
 end
-return {}
+
+local function check()
+  for _ = 1, 5 do
+    local id = redis.call('LPOP', KEYS[8])
+    if not id then return nil end
+    if may(id) then return id end
+  end
+end
+
+-- What is answered or expired is forgotten here; what is left counts.
+local function holding()
+  local count, first = 0, nil
+  for _, id in ipairs(redis.call('HKEYS', KEYS[6])) do
+    local lease = redis.call('HGET', 'ws:lease:' .. id, labeler)
+    if lease then
+      count = count + 1
+      local deadline = string.match(lease, '^%d+ (%S+)')
+      if not first or tonumber(deadline) < tonumber(first) then first = deadline end
+    else
+      redis.call('HDEL', KEYS[6], id)
+    end
+  end
+  return count, first
+end
+
+end_overdue(now, 5)
+local held, first = holding()
+if most > 0 and held >= most then return {'many', first} end
+if cap > 0 then
+  local today = tonumber(redis.call('HGET', taken_today, queue) or 0)
+  if today >= cap then return {'capped', today} end
+end
+
+local id
+if from == 0 then
+  id = returned()
+  if id then return take(id, 'returned') end
+  if ARGV[7] == 'check' then
+    id = check()
+    if id then return take(id, 'check') end
+  end
+  id = find(KEYS[2], 0, NEAR, PRIORITY) or find(KEYS[1], 0, NEAR, PRIORITY)
+  if id then return take(id, 'priority') end
+  if ARGV[8] == 'random' then
+    id = find(KEYS[1], math.floor(tonumber(ARGV[9]) * redis.call('ZCARD', KEYS[1])), 20)
+    if id then return take(id, 'random') end
+  elseif ARGV[8] == 'disagreement' then
+    id = find(KEYS[3], 0, 20)
+    if id then return take(id, 'disagreement') end
+  end
+  id = find(KEYS[2], 0, NEAR)
+  if id then
+    if redis.call('HGET', 'ws:item:' .. id, 'slots') == '1' then return take(id, 'short') end
+    return take(id, 'oldest')
+  end
+end
+-- Both lists as one, in slices, so that no single move is long and yet nothing is overlooked.
+local fresh, partial = redis.call('ZCARD', KEYS[1]), redis.call('ZCARD', KEYS[2])
+if from < fresh then
+  id = find(KEYS[1], from, DEPTH)
+  if id then return take(id, 'oldest') end
+end
+if from + DEPTH > fresh then
+  id = find(KEYS[2], math.max(0, from - fresh), from + DEPTH - math.max(from, fresh))
+  if id then return take(id, 'oldest') end
+end
+if from + DEPTH >= fresh + partial then return {'nothing'} end
+return {'more', from + DEPTH - LAP}  -- a step back: what left meanwhile moved the others up

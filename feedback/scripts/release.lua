@@ -1,22 +1,12 @@
--- Release: end a lease without an answer (skip or expiry) and put the slot back into its queue.
+-- Release: end a lease without an answer and put the slot back.
+-- Uses: places
 --
--- KEYS  1 ws:lease:<item>  2 ws:leases  3 ws:item:<item>  4 ws:seen:<labeler>
--- ARGV  1 item  2 labeler  3 token, or "" for any  4 "forget" if the item may be offered to this labeler again
---       5 release only if the deadline is at or before this unix time ("" for always)
--- Returns 1 if the lease was ended, 0 if it was not there, newer, or still running.
+-- KEYS  1 ws:lease:<item>  2 ws:skips:<item>
+-- ARGV  1 item  2 labeler  3 token  4 why they skip it (JSON), "" if they only hand it back
+--       and may be offered it again  5 now (unix seconds), or "" for the ledger's own clock
+-- Returns how many different labelers have skipped the item, or -1 if there is no such lease.
 local lease = redis.call('HGET', KEYS[1], ARGV[2])
-if not lease then
-  redis.call('ZREM', KEYS[2], ARGV[1] .. ' ' .. ARGV[2])
-  return 0
-end
-local token, deadline = string.match(lease, '^(%d+) ([%d%.]+)$')
-if ARGV[3] ~= '' and token ~= ARGV[3] then return 0 end
-if ARGV[5] ~= '' and tonumber(deadline) > tonumber(ARGV[5]) then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[2])
-redis.call('ZREM', KEYS[2], ARGV[1] .. ' ' .. ARGV[2])
-redis.call('HINCRBY', KEYS[3], 'slots', 1)
-if ARGV[4] == 'forget' then redis.call('SREM', KEYS[4], ARGV[1]) end
-local queue = redis.call('HGET', KEYS[3], 'queue')
-local score = redis.call('HGET', KEYS[3], 'score')
-redis.call('ZADD', 'ws:queue:' .. queue, score, ARGV[1])
-return 1
+if not lease or string.match(lease, '^%d+') ~= ARGV[3] then return -1 end
+give_back(ARGV[1], ARGV[2], ARGV[4] == '', clock(ARGV[5]))
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], ARGV[2], ARGV[4]) end
+return redis.call('HLEN', KEYS[2])

@@ -1,25 +1,32 @@
-"""``/v1/labeling``: items for labelers, leased one at a time, answered once.
+"""``/v1/labeling``: items for labelers, leased one at a time, kept alive, skipped, reported or handed back.
 
-Knows what a labeler may see (the prompt and the texts, in an order of their own) and what they may not (which policy
-wrote what). Queueing, leases and the rules of a ranking are the ledger's.
+Knows when a labeler may have which item; what they see of it is `serve.routes.views`, what they answer
+`serve.routes.answers`. Queueing and leases are the ledger's.
 """
 
-import hashlib
 import random
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from fastapi import APIRouter, Depends, Response
 
-from feedback import comparisons, demonstrations, labels, leases, metrics, prompts
+from feedback import comparisons, drafts, leases, metrics, prompts, queues, reviews, tallies
+from feedback.client import Ledger
+from feedback.errors import LeaseLost, NotFound, RateLimited
 from feedback.log import get
-from feedback.records import ApiKey, Comparison, Completion, Demonstration, Label, Lease, Prompt, utc_now
-from serve.asking.schemas import HeartbeatIn, ItemId, NextIn, SkipIn, SubmitIn, body, described
+from feedback.records import ApiKey, Lease, QueueConfig
+from serve.asking.schemas import ItemId, body, described
+from serve.asking.schemas_labeling import HeartbeatIn, NextIn, ReportIn, SkipIn
 from serve.dependencies import Dependencies
 from serve.door.auth import require
-from serve.errors import InvalidRequest
+from serve.routes.gate import Gate
+from serve.routes.views import shown_comparison, shown_prompt
 from serve.tally import Tally
 
+SKIPS_TO_REVIEW = 3
+"""An item that this many different labelers skipped goes to a reviewer."""
+GONE = 3
+"""Items in a row that may vanish between lease and look (their customer was erased) before a caller is told 404."""
 log = get(__name__)
 
 
@@ -27,7 +34,10 @@ def make_router(deps: Dependencies) -> APIRouter:
     """Return the labelers' routes."""
     router = APIRouter(prefix="/v1/labeling", tags=["labeling"])
     labeler = Depends(require(deps.keys, "labeler"))
-    tally = Tally(deps.ledger)
+    ledger, settings = deps.ledger, deps.settings
+    gate = Gate(ledger, practice_required=settings.practice_required)
+    tally = Tally(ledger)
+    _add_ways_out(router, deps, labeler)
 
     @router.post(
         "/next",
@@ -39,46 +49,29 @@ def make_router(deps: Dependencies) -> APIRouter:
         key: Annotated[ApiKey, labeler], given: Annotated[NextIn, Depends(body(NextIn))]
     ) -> dict[str, Any] | Response:
         """Lease the next item that this labeler has not seen; 204 when nothing is left."""
-        lease = leases.lease(deps.ledger, given.queue, key.owner)
-        if lease is None:
-            return Response(status_code=204)
-        if given.queue == demonstrations.QUEUE:
-            return shown_prompt(prompts.get(deps.ledger, lease.item_id), lease)
-        return shown_comparison(comparisons.get(deps.ledger, lease.item_id), lease)
+        config = gate.config(given.queue)
+        gate.admit(key, config)
+        for _ in range(GONE):
+            lease = take(ledger, config, key.owner, settings.most_leases)
+            if lease is None:
+                return Response(status_code=204)
+            view = seen(ledger, lease, config)
+            if view is not None:
+                return view
+        raise NotFound("the next item was erased a moment ago; ask again")
 
     @router.post("/items/{item_id}/heartbeat", openapi_extra=described(HeartbeatIn))
     def heartbeat(
         item_id: ItemId, key: Annotated[ApiKey, labeler], given: Annotated[HeartbeatIn, Depends(body(HeartbeatIn))]
     ) -> dict[str, float]:
         """Keep a lease alive and say until when."""
-        return {"deadline_s": leases.renew(deps.ledger, item_id, key.owner, given.token)}
+        return {"deadline_s": leases.renew(ledger, item_id, key.owner, given.token)}
 
-    @router.post("/items/{item_id}/submit", openapi_extra=described(SubmitIn))
-    def submit(
-        item_id: ItemId, key: Annotated[ApiKey, labeler], given: Annotated[SubmitIn, Depends(body(SubmitIn))]
-    ) -> dict[str, Any]:
-        """Take a ranking or a demonstration; a repeated submission gets its first answer again."""
-        if (given.ranking is None) == (given.response is None):
-            raise InvalidRequest("send either `ranking` (comparison) or `response` (demonstration)", "ranking")
-        if given.response is not None:
-            prompt = prompts.get(deps.ledger, item_id)
-            answer = demonstrations.submit(deps.ledger, to_demonstration(given, prompt, key), given.token)
-        else:
-            comparison = comparisons.get(deps.ledger, item_id)
-            answer = labels.submit(deps.ledger, to_label(given, comparison, key), comparison, given.token)
-        if not answer.repeated:
-            metrics.labels_total.labels("comparison" if given.response is None else "demonstration").inc()
-        return {"id": given.submission_id, "repeated": answer.repeated}
-
-    @router.post("/items/{item_id}/skip", openapi_extra=described(SkipIn))
-    def skip(
-        item_id: ItemId, key: Annotated[ApiKey, labeler], given: Annotated[SkipIn, Depends(body(SkipIn))]
-    ) -> dict[str, str]:
-        """Give an item back; it is not offered to this labeler again."""
-        leases.release(deps.ledger, item_id, key.owner, given.token)
-        metrics.labels_total.labels("skip").inc()
-        log.info("item skipped", item=item_id, key=key.id)
-        return {"id": item_id}
+    @router.get("/queues")
+    def list_queues(key: Annotated[ApiKey, labeler]) -> dict[str, Any]:
+        """List the queues that the caller may take from, with what waits there and what the caller did today."""
+        today = leases.taken(ledger, key.owner)
+        return {"queues": [offered(ledger, config, today.get(config.name, 0)) for config in gate.open_to(key)]}
 
     @router.get("/me")
     def me(key: Annotated[ApiKey, labeler]) -> dict[str, Any]:
@@ -88,67 +81,100 @@ def make_router(deps: Dependencies) -> APIRouter:
     return router
 
 
-def shown_comparison(comparison: Comparison, lease: Lease) -> dict[str, Any]:
-    """Return what a labeler sees of a comparison: texts in an order of their own, nothing of who wrote them."""
-    completions = [shown(index, each) for index, each in enumerate(comparison.completions)]
-    random.Random(view_seed(lease.item_id, lease.labeler)).shuffle(completions)
-    return {
-        "item_id": lease.item_id,
-        "kind": "comparison",
-        "token": lease.token,
-        "deadline_s": lease.deadline_s,
-        "messages": [msgspec.structs.asdict(message) for message in comparison.messages],
-        "completions": completions,
-    }
+def _add_ways_out(router: APIRouter, deps: Dependencies, labeler: Any) -> None:
+    """Add the routes by which an item goes back without an answer."""
+    ledger, settings = deps.ledger, deps.settings
+
+    @router.post("/items/{item_id}/skip", openapi_extra=described(SkipIn))
+    def skip(
+        item_id: ItemId, key: Annotated[ApiKey, labeler], given: Annotated[SkipIn, Depends(body(SkipIn))]
+    ) -> dict[str, str]:
+        """Give an item back and say why; it is not offered to this labeler again, and after three to nobody."""
+        today = leases.note_skip(ledger, key.owner)
+        if today > settings.skips_per_day:
+            raise RateLimited(f"{settings.skips_per_day} skips a day are the most; let the item run out instead", 3600)
+        skippers = leases.release(ledger, item_id, key.owner, given.token, given.reason, given.note)
+        metrics.skips_total.labels(given.reason).inc()
+        if today == settings.skips_flagged:
+            metrics.labelers_flagged_total.labels("skips").inc()
+            log.warning("labeler skips much", labeler=key.owner, today=today)
+        if skippers >= SKIPS_TO_REVIEW:
+            for said in leases.skips(ledger, item_id):
+                reviews.open_review(ledger, item_id, "skips", f"{said.reason}: {said.note}".removesuffix(": "))
+        return {"id": item_id}
+
+    @router.post("/items/{item_id}/report", openapi_extra=described(ReportIn))
+    def report(
+        item_id: ItemId, key: Annotated[ApiKey, labeler], given: Annotated[ReportIn, Depends(body(ReportIn))]
+    ) -> dict[str, str]:
+        """Say that nobody should be given an item: it is held for everybody until a reviewer has looked at it."""
+        lease = leases.held(ledger, item_id, key.owner)
+        if lease is None or lease.token != given.token:
+            raise LeaseLost(f"the lease of {item_id} is gone")
+        today, wait_s = tallies.add(ledger, "report", key.owner, tallies.DAY_S)
+        if today > settings.reports_per_day:
+            raise RateLimited(f"{settings.reports_per_day} reports a day are the most; skip the item instead", wait_s)
+        said = f"{given.reason}: {given.note}".removesuffix(": ")
+        for id in origin(ledger, item_id):
+            reviews.open_review(ledger, id, "report", said)
+        leases.release(ledger, item_id, key.owner, given.token, f"report {given.reason}", given.note)
+        metrics.reports_total.labels(given.reason).inc()
+        log.warning("item reported", item=item_id, reason=given.reason, key=key.id)
+        return {"id": item_id}
+
+    @router.post("/items/{item_id}/return", openapi_extra=described(HeartbeatIn))
+    def hand_back(
+        item_id: ItemId, key: Annotated[ApiKey, labeler], given: Annotated[HeartbeatIn, Depends(body(HeartbeatIn))]
+    ) -> dict[str, str]:
+        """Hand an item back that was not looked at; it may be offered to the same labeler again."""
+        leases.hand_back(ledger, item_id, key.owner, given.token)
+        return {"id": item_id}
 
 
-def shown(index: int, completion: Completion) -> dict[str, Any]:
-    """Return what a labeler sees of one completion."""
-    return {"index": index, "text": completion.text, "finished": completion.finished}
-
-
-def shown_prompt(prompt: Prompt, lease: Lease) -> dict[str, Any]:
-    """Return what a labeler sees of a request for a demonstration."""
-    return {
-        "item_id": lease.item_id,
-        "kind": "demonstration",
-        "token": lease.token,
-        "deadline_s": lease.deadline_s,
-        "messages": [msgspec.structs.asdict(message) for message in prompt.messages],
-        "completions": [],
-    }
-
-
-def view_seed(item_id: str, labeler: str) -> int:
-    """Return the seed of a view's order: the same for each look of one labeler, independent between labelers."""
-    return int.from_bytes(hashlib.sha256(f"{item_id}\n{labeler}".encode()).digest()[:8])
-
-
-def to_label(given: SubmitIn, comparison: Comparison, key: ApiKey) -> Label:
-    """Return the label that a submission amounts to."""
-    return Label(
-        id=given.submission_id,
-        created_at=utc_now(),
-        comparison_id=comparison.id,
-        labeler=key.owner,
-        labeler_group=key.group,
-        ranking=given.ranking or [],
-        quality=given.quality,
-        flags=dict(given.flags),
-        note=given.note,
-        active_s=given.active_s,
+def take(ledger: Ledger, config: QueueConfig, labeler: str, most: int) -> Lease | None:
+    """Lease an item by the queue's rules, with fresh draws."""
+    check, draw = queues.lease_of(config, random.random(), random.random())
+    return leases.lease(
+        ledger,
+        config.name,
+        labeler,
+        config.lease_s,
+        most=most,
+        daily_cap=config.daily_cap,
+        check=check,
+        draw=draw,
+        at=random.random(),
     )
 
 
-def to_demonstration(given: SubmitIn, prompt: Prompt, key: ApiKey) -> Demonstration:
-    """Return the demonstration that a submission amounts to."""
-    return Demonstration(
-        id=given.submission_id,
-        created_at=utc_now(),
-        prompt_id=prompt.id,
-        customer=prompt.customer,
-        messages=prompt.messages,
-        response=given.response or "",
-        labeler=key.owner,
-        split=prompt.split,
-    )
+def seen(ledger: Ledger, lease: Lease, config: QueueConfig) -> dict[str, Any] | None:
+    """Return what the labeler sees of a leased item, with the draft that they left; None if the item is gone."""
+    text = drafts.get(ledger, lease.labeler, lease.item_id)
+    draft = msgspec.json.decode(text) if text is not None else None
+    if config.name == queues.DEMONSTRATION:
+        try:
+            return shown_prompt(prompts.get(ledger, lease.item_id), lease, config, draft)
+        except NotFound:
+            return None
+    (comparison,) = comparisons.get_many(ledger, [lease.item_id])
+    return shown_comparison(comparison, lease, config, draft) if comparison is not None else None
+
+
+def offered(ledger: Ledger, config: QueueConfig, today: int) -> dict[str, Any]:
+    """Return what a labeler sees of a queue."""
+    return {
+        "name": config.name,
+        "kind": "demonstration" if config.name == queues.DEMONSTRATION else "comparison",
+        "waiting": leases.waiting(ledger, config.name),
+        "needs": config.needs,
+        "today": today,
+        "daily_goal": config.daily_goal,
+        "daily_cap": config.daily_cap,
+        "lease_s": config.lease_s,
+    }
+
+
+def origin(ledger: Ledger, item_id: str) -> list[str]:
+    """Return the items that a report is about: the one that was held, and the one that it repeats."""
+    (comparison,) = comparisons.get_many(ledger, [item_id])
+    return [item_id, comparison.check_of] if comparison is not None and comparison.check_of else [item_id]

@@ -37,7 +37,8 @@ def test_the_catalogue_lists_exactly_the_keys_that_the_module_spells() -> None:
 
 def test_scripts_touch_only_keys_of_the_catalogue() -> None:
     known = [re.compile(re.sub(r"<\w+>", "[a-z<>]*", pattern)) for pattern in catalogue()]
-    scripts = list((ROOT / "feedback/scripts").glob("*.lua"))
+    known += [re.compile(re.escape(pattern.partition("<")[0])) for pattern in catalogue() if "<" in pattern]
+    scripts = list((ROOT / "feedback/scripts").rglob("*.lua"))
     assert scripts
     for script in scripts:
         for found in LITERAL.findall(script.read_text()):

@@ -5,16 +5,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from feedback import keys, leases
-from feedback.client import Ledger, encode
+from feedback import keys, leases, submissions
+from feedback.client import Ledger
 from feedback.errors import Conflict, LeaseLost, NotFound
 from feedback.records import Label
 from tests.builders import lease_next, make_comparison, make_label
 
 QUEUE = "training"
-RECORD = encode(make_label(make_comparison()))
+LABEL = make_label(make_comparison())
 
 
 class Clock:
@@ -34,10 +35,12 @@ def open_items(ledger: Ledger, count: int, slots: int = 1) -> list[str]:
     return ids
 
 
-def submit(ledger: Ledger, item: str, labeler: str, token: int, id: str = "", **options: Callable[[], float]) -> bool:
-    return leases.submit(
-        ledger, keys.LABELS, item, labeler, token, id or f"sub_{item}_{labeler}", RECORD, **options
-    ).repeated
+def submit(
+    ledger: Ledger, item: str, labeler: str, token: int, id: str = "", now: Callable[[], float] | None = None
+) -> bool:
+    label = msgspec.structs.replace(LABEL, id=id or f"sub_{item}_{labeler}", labeler=labeler)
+    at = now() if now is not None else None
+    return submissions.take(ledger, keys.LABELS, label, item, token, "the same", now=at).repeated
 
 
 def in_threads(work: Callable[[int], None], count: int = 20) -> None:
@@ -260,7 +263,7 @@ def test_twenty_labelers_at_once_give_each_item_exactly_its_overlap(ledger: Ledg
     assert Counter(item for item, _ in answered) == dict.fromkeys(ids, overlap)
     assert [leases.answers(ledger, id) for id in ids] == [overlap] * len(ids)
     assert ledger.redis.xlen(keys.LABELS) == overlap * len(ids)
-    assert leases.held(ledger) == 0
+    assert leases.live(ledger) == 0
 
 
 def test_with_skips_expiries_and_late_answers_the_overlap_is_never_exceeded_and_nothing_is_stuck(

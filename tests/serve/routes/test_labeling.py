@@ -35,7 +35,7 @@ def test_labeler_sees_texts_and_never_who_wrote_them(world: "World") -> None:
     assert item["kind"] == "comparison"
     assert item["messages"] == [{"role": "user", "content": "Why is the sky blue?"}]
     assert item["deadline_s"] > time.time()
-    assert all(set(each) == {"index", "text", "finished"} for each in item["completions"])
+    assert all(set(each) == {"index", "text", "finished", "similar_to"} for each in item["completions"])
     assert {each["index"]: each["text"] for each in item["completions"]} == {i: f"answer {i}" for i in range(4)}
     assert "policy" not in answer.text
     assert "policy" not in str(answer.headers)
