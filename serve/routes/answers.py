@@ -182,7 +182,7 @@ def to_label(given: AnswerIn, comparison: Comparison, key: ApiKey, lease: Lease 
         read_s=[min(each, total_s) for each in given.read_s],
         input=given.input,
         proposal=given.proposal,
-        display_order=display_order(comparison, key.owner),
+        display_order=display_order(comparison.id, key.owner, k),
         picked=lease.picked if lease else "",
         guideline_version=version,
         flag_set_version=guidelines.FLAG_SET_VERSION,
