@@ -163,7 +163,10 @@ def open_comparison(ledger: Ledger, **changes: Any) -> Comparison:
         wanted.k,
         purpose=wanted.purpose,
         overlap=wanted.overlap,
+        models=wanted.models,
         id=wanted.id,
+        priority=wanted.priority,
+        queue=wanted.queue,
     )
     assert comparisons.complete(ledger, planned, wanted.completions)
     return comparisons.get(ledger, wanted.id)

@@ -2,14 +2,15 @@
 
 The wish is derived from the pool: a prompt waits in the ledger until it was considered, so planning may stop anywhere,
 be repeated, and be done by several workers at once, without losing or doubling an item. Validation prompts become
-comparisons for measuring agreement, which several labelers of both groups rank; no reward model trains on them.
+comparisons for measuring agreement, which several labelers of both groups rank; no reward model trains on them. What
+a comparison is made of (K, models, how many labelers) is said by the queue that its prompt is routed to.
 """
 
 import hashlib
 
-from feedback import collection, comparisons, demonstrations, leases
+from feedback import collection, comparisons, demonstrations, leases, queues
 from feedback.client import Ledger
-from feedback.records import Prompt
+from feedback.records import Prompt, Purpose
 from workers.settings import WorkerSettings
 
 BATCH = 200
@@ -31,18 +32,24 @@ def plan_comparisons(ledger: Ledger, settings: WorkerSettings) -> int:
     """Plan comparisons for waiting prompts, as many as there is room for; return how many."""
     if not collection.wants(ledger, "comparison"):
         return 0
-    room = settings.max_open_comparisons - comparisons.being_sampled(ledger) - comparisons.open_count(ledger)
+    configs = queues.configs(ledger)
+    waiting_now = sum(leases.waiting(ledger, name) for name in configs)
+    room = settings.max_open_comparisons - comparisons.being_sampled(ledger) - waiting_now
     waiting = collection.wanting(ledger, "comparison", min(room, BATCH))
     planned = [prompt for prompt in waiting if chosen(prompt.id, "comparison", settings.comparison_share)]
     for prompt in planned:
-        validation = prompt.split == "valid"
+        id = comparison_id(prompt)
+        purpose: Purpose = "agreement" if prompt.split == "valid" else "training"
+        config = queues.route(prompt, purpose, configs)
         comparisons.plan(
             ledger,
             prompt,
-            settings.k,
-            purpose="agreement" if validation else "training",
-            overlap=settings.agreement_overlap if validation else settings.overlap,
-            id=comparison_id(prompt),
+            config.k,
+            purpose=purpose,
+            overlap=queues.overlap(config, id),
+            models=config.models,
+            id=id,
+            queue=config.name,
         )
     collection.considered(ledger, "comparison", [prompt.id for prompt in waiting])
     return len(planned)

@@ -19,16 +19,10 @@ class WorkerSettings(Settings):
     sampler_key: str = ""
     """API key of role client whose consent is off, so that sampling is not logged as customers' prompts."""
 
-    k: int = Field(default=4, ge=4, le=9)
-    """Completions per comparison."""
     comparison_share: float = Field(default=1.0, ge=0, le=1)
     """Share of the kept train and valid prompts that become comparisons."""
     demonstration_every: int = Field(default=3, ge=0)
     """About one in so many kept train and valid prompts gets a request for a demonstration; 0 for none."""
-    overlap: int = Field(default=1, ge=1, le=20)
-    """How many different labelers rank each comparison."""
-    agreement_overlap: int = Field(default=4, ge=1, le=20)
-    """How many different labelers, of both groups, rank each comparison of a validation prompt."""
     max_open_comparisons: int = Field(default=2000, ge=1)
     """Comparisons being sampled or waiting for a labeler, beyond which prompts wait."""
     max_open_demonstrations: int = Field(default=2000, ge=1)

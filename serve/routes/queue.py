@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from feedback import collection, comparisons, promotion, prompts
+from feedback import collection, comparisons, promotion, prompts, queues
 from feedback.curation import Rules, refusal, text_of, to_prompt
 from feedback.errors import Conflict, NotFound
 from feedback.records import ApiKey, Purpose
@@ -42,7 +42,18 @@ def make_router(deps: Dependencies) -> APIRouter:
         if comparisons.get_many(deps.ledger, [id])[0] is not None:
             raise Conflict("this prompt is in the queue, or was labelled, already")
         purpose: Purpose = "agreement" if prompt.split == "valid" else "training"
-        comparison = comparisons.plan(deps.ledger, prompt, given.k, purpose=purpose, id=id, priority=True)
+        config = queues.route(prompt, purpose, queues.configs(deps.ledger))
+        comparison = comparisons.plan(
+            deps.ledger,
+            prompt,
+            given.k,
+            purpose=purpose,
+            overlap=queues.overlap(config, id),
+            models=config.models,
+            id=id,
+            priority=True,
+            queue=config.name,
+        )
         collection.considered(deps.ledger, "comparison", [prompt.id])
         promotion.note(deps.ledger, key.owner, "queue prompt", comparison.id)
         return {"comparison_id": comparison.id, "prompt_id": prompt.id, "split": prompt.split}

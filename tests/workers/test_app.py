@@ -173,7 +173,7 @@ def test_sigterm_ends_worker_and_beat_in_order(stage: Stage, eventually: Eventua
 @pytest.mark.parametrize(
     ("changes", "arguments", "sentence"),
     [
-        ({"k": 3}, ["worker"], "WHETSTONE_K='3'"),
+        ({"claim_s": 0}, ["worker"], "WHETSTONE_CLAIM_S='0'"),
         ({"sampler_key": ""}, ["worker"], "WHETSTONE_SAMPLER_KEY is empty"),
         ({"ledger_url": "redis://127.0.0.1:1/0"}, ["beat"], "no Redis answers"),
         ({}, ["worker", "--queues", "upkeep,labour"], "queue 'labour' is unknown"),

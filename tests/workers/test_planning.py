@@ -1,10 +1,13 @@
+"""Planning: which prompts become comparisons, of which shape, and never twice."""
+
 from collections.abc import Callable
 
 import msgspec
 
-from feedback import collection, comparisons, leases
-from feedback.client import Ledger
-from feedback.records import Interaction
+from feedback import collection, comparisons, leases, queues
+from feedback.client import Ledger, encode
+from feedback.records import Interaction, QueueConfig
+from tests.builders import open_comparison
 from workers import planning
 from workers.settings import WorkerSettings
 from workers.tasks.curate import keep
@@ -28,14 +31,14 @@ def test_every_kept_prompt_becomes_one_comparison_with_k_slots(
     assert planning.plan_comparisons(ledger, settings) == 5
     assert planning.plan_comparisons(ledger, settings) == 0
     claims = comparisons.claim(ledger, 10, 1)
-    assert {comparisons.get(ledger, id).k for id, _ in claims} == {4}
+    assert {comparisons.get(ledger, claim.id).k for claim in claims} == {4}
     assert len(claims) == 5
 
 
 def test_a_crash_between_plan_and_note_doubles_nothing(ledger: Ledger, settings: WorkerSettings, ask: Ask) -> None:
     fill(ledger, settings, ask, 3)
     for prompt in collection.wanting(ledger, "comparison", 2):
-        comparisons.plan(ledger, prompt, settings.k, id=planning.comparison_id(prompt))
+        comparisons.plan(ledger, prompt, 4, id=planning.comparison_id(prompt))
     planning.plan_comparisons(ledger, settings)
     assert comparisons.being_sampled(ledger) == 3
 
@@ -94,6 +97,30 @@ def test_validation_prompts_are_for_agreement_and_ranked_by_several(
     rules = msgspec.structs.replace(settings.rules, valid_percent=100)
     keep(ledger, ask("a prompt of a validation customer"), rules)
     planning.plan_comparisons(ledger, settings)
-    [(id, _)] = comparisons.claim(ledger, 1, 1)
-    found = comparisons.get(ledger, id)
-    assert (found.purpose, found.overlap) == ("agreement", settings.agreement_overlap)
+    [claim] = comparisons.claim(ledger, 1, 1)
+    found = comparisons.get(ledger, claim.id)
+    assert (found.purpose, found.overlap, found.queue) == ("agreement", 4, "agreement")
+
+
+def test_the_queue_that_a_prompt_is_routed_to_says_what_its_comparison_is(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask
+) -> None:
+    fill(ledger, settings, ask, 2)
+    chat = {"use_cases": ["chat"], "k": 9, "models": ["live", "live", "sft"], "overlap": 2}
+    queues.put(ledger, queues.changed(QueueConfig(name="talk"), **chat, extra_overlap=1, extra_overlap_percent=100))
+    first = collection.wanting(ledger, "comparison", 1)[0]
+    ledger.redis.hset("ws:prompts", first.id, encode(msgspec.structs.replace(first, use_case="chat")))
+    assert planning.plan_comparisons(ledger, settings) == 2
+    found = {claim.id: comparisons.get(ledger, claim.id) for claim in comparisons.claim(ledger, 10, 1)}
+    talk = found.pop(planning.comparison_id(first))
+    assert (talk.queue, talk.k, talk.models, talk.overlap) == ("talk", 9, ["live", "live", "sft"], 3)
+    assert (talk.use_case, talk.key_id) == ("chat", first.key_id)
+    [other] = found.values()
+    assert (other.queue, other.k, other.models, other.overlap) == ("training", 4, ["live"], 1)
+
+
+def test_what_waits_in_any_queue_leaves_less_room(ledger: Ledger, settings: WorkerSettings, ask: Ask) -> None:
+    fill(ledger, settings, ask, 3)
+    queues.put(ledger, QueueConfig(name="talk", use_cases=["chat"]))
+    open_comparison(ledger, queue="talk")
+    assert planning.plan_comparisons(ledger, changed(settings, max_open_comparisons=3)) == 2

@@ -4,10 +4,10 @@ from feedback.errors import ConfigError
 from workers.settings import WorkerSettings
 
 
-@pytest.mark.parametrize("k", [3, 10])
-def test_k_outside_the_papers_range_is_refused(k: int) -> None:
-    with pytest.raises(ConfigError, match="WHETSTONE_K"):
-        WorkerSettings.load(k=k)
+@pytest.mark.parametrize("claim_s", [0.5, 601])
+def test_a_claim_shorter_than_its_heartbeat_or_endless_is_refused(claim_s: float) -> None:
+    with pytest.raises(ConfigError, match="WHETSTONE_CLAIM_S"):
+        WorkerSettings.load(claim_s=claim_s)
 
 
 def test_one_redis_for_records_and_messages_is_refused() -> None:
