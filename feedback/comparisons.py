@@ -17,8 +17,8 @@ from feedback.records import Comparison, Completion, Prompt, Purpose, utc_now
 
 MAX_ATTEMPTS = 8
 """A comparison that could not be sampled this often goes to the dead letters."""
-PRIORITY_S = 1e9
-"""Seconds of waiting that priority is worth: more than anything ever waits."""
+PRIORITY_S = 1e10
+"""Seconds of waiting that priority is worth: places of items with priority are below zero, those of others above."""
 
 
 class Claim(NamedTuple):

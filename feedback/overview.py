@@ -16,12 +16,11 @@ from feedback import (
     leases,
     policies,
     prompts,
+    queues,
+    reviews,
     rounds,
 )
 from feedback.client import Ledger
-
-QUEUES = ("training", "agreement", "evaluation", demonstrations.QUEUE)
-
 
 def overview(ledger: Ledger) -> dict[str, Any]:
     """Return what the ledger says of the whole loop, as plain values."""
@@ -30,7 +29,7 @@ def overview(ledger: Ledger) -> dict[str, Any]:
         "aliases": policies.aliases(ledger),
         "canary": msgspec.to_builtins(trial) if trial else None,
         "queues": {
-            **{name: leases.waiting(ledger, name) for name in QUEUES},
+            **{name: leases.waiting(ledger, name) for name in (*queues.configs(ledger), queues.DEMONSTRATION)},
             "being_sampled": comparisons.being_sampled(ledger),
         },
         "counts": {
@@ -40,6 +39,8 @@ def overview(ledger: Ledger) -> dict[str, Any]:
             "demonstrations": demonstrations.count(ledger),
         },
         "dead_letters": comparisons.dead_count(ledger),
+        "held": leases.live(ledger),
+        "reviews": reviews.open_count(ledger),
         "collect": collection.collected(ledger),
         "round": msgspec.to_builtins(found[-1]) if found else None,
         "round_requested": rounds.requested(ledger),

@@ -48,16 +48,22 @@ def get(ledger: Ledger, name: str) -> QueueConfig:
     return found
 
 
-def put(ledger: Ledger, config: QueueConfig) -> None:
-    """Add or change a queue; items that are in it already keep their slots.
+def put(ledger: Ledger, name: str, **settings: object) -> QueueConfig:
+    """Change a queue, or add one, and return it; items that are in it already keep their slots.
 
     Raises:
         InvalidRecord: the name is reserved, the purpose of a built-in queue would change, the shares of the draws come
-            to more than everything, or there is no model to sample from.
+            to more than everything, there is no model to sample from, or a setting is unknown or out of bounds.
     """
+    try:
+        present = get(ledger, name)
+    except NotFound:
+        present = QueueConfig(name=name)
+    config = changed(present, **settings)
     check(config)
     with ledger.reach() as client:
-        client.hset(keys.QUEUES, config.name, encode(config))
+        client.hset(keys.QUEUES, name, encode(config))
+    return config
 
 
 def check(config: QueueConfig) -> None:

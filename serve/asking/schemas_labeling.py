@@ -2,9 +2,8 @@
 
 from typing import Annotated, Literal
 
-import msgspec
 from fastapi import Path
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from feedback.records import UseCase
 from serve.asking.schemas import Body, Id, Note, Token
@@ -48,26 +47,28 @@ class ReportIn(Body, frozen=True, kw_only=True):
 
 
 class QueueConfigIn(Body, frozen=True, kw_only=True):
-    """All of a queue's settings; those that are absent get their defaults."""
+    """A queue's settings; those that are absent stay as they are, or get their defaults in a new queue."""
 
-    purpose: Literal["training", "agreement", "evaluation"] = "training"
-    k: Annotated[int, Meta(ge=2, le=9)] = 4
-    models: Annotated[list[Id], Meta(min_length=1, max_length=9)] = msgspec.field(
-        default_factory=lambda: ["live"]
-    )
-    overlap: Annotated[int, Meta(ge=1, le=20)] = 1
-    extra_overlap: Annotated[int, Meta(ge=0, le=19)] = 0
-    extra_overlap_percent: Percent = 0
-    random_percent: Percent = 10
-    disagreement_percent: Percent = 20
-    gold_percent: Share = 0
-    repeat_percent: Share = 0
-    languages: Annotated[list[Language], Meta(max_length=50)] = []
-    use_cases: Annotated[list[UseCase], Meta(max_length=10)] = []
-    needs: Annotated[list[Id], Meta(max_length=20)] = []
-    daily_cap: Annotated[int, Meta(ge=0, le=100_000)] = 0
-    daily_goal: Annotated[int, Meta(ge=0, le=100_000)] = 0
-    ties: bool = True
-    partial_order: bool = True
-    show_answers: bool = False
-    lease_s: Annotated[int, Meta(ge=10, le=86_400)] = 1200
+    purpose: Literal["training", "agreement", "evaluation"] | UnsetType = UNSET
+    k: Annotated[int, Meta(ge=2, le=9)] | UnsetType = UNSET
+    """Completions per comparison."""
+    models: Annotated[list[Id], Meta(min_length=1, max_length=9)] | UnsetType = UNSET
+    """Aliases, versions or `sft`, sampled in turn."""
+    overlap: Annotated[int, Meta(ge=1, le=20)] | UnsetType = UNSET
+    """How many different labelers answer each item."""
+    extra_overlap: Annotated[int, Meta(ge=0, le=19)] | UnsetType = UNSET
+    extra_overlap_percent: Percent | UnsetType = UNSET
+    random_percent: Percent | UnsetType = UNSET
+    disagreement_percent: Percent | UnsetType = UNSET
+    gold_percent: Share | UnsetType = UNSET
+    repeat_percent: Share | UnsetType = UNSET
+    languages: Annotated[list[Language], Meta(max_length=50)] | UnsetType = UNSET
+    use_cases: Annotated[list[UseCase], Meta(max_length=10)] | UnsetType = UNSET
+    needs: Annotated[list[Id], Meta(max_length=20)] | UnsetType = UNSET
+    """Skills that a labeler's key must have."""
+    daily_cap: Annotated[int, Meta(ge=0, le=100_000)] | UnsetType = UNSET
+    daily_goal: Annotated[int, Meta(ge=0, le=100_000)] | UnsetType = UNSET
+    ties: bool | UnsetType = UNSET
+    partial_order: bool | UnsetType = UNSET
+    show_answers: bool | UnsetType = UNSET
+    lease_s: Annotated[int, Meta(ge=10, le=86_400)] | UnsetType = UNSET

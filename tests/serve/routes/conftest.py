@@ -29,14 +29,19 @@ from serve.routes import (
     battles,
     canary,
     feedback,
+    guidelines,
     health,
     keys,
     labeling,
     operations,
+    own_answers,
+    practice,
     privacy,
     queue,
+    reviews,
     sessions,
     shares,
+    writing,
 )
 from serve.settings import ServeSettings
 from serve.swapping.watchdog import Watchdog
@@ -88,7 +93,9 @@ class World:
         self.watchdog = Watchdog([], stall_s=30.0)
         self.recorder = HeldInteractions()
         self.keys = KeyCache(ledger, ttl_s=0)
-        settings = ServeSettings.load(artifact_root=root, spool_root=root / "spool", engine="vllm", ready_cache_s=0)
+        settings = ServeSettings.load(
+            artifact_root=root, spool_root=root / "spool", engine="vllm", ready_cache_s=0, most_leases=20
+        )
         (settings.spool_root / settings.replica).mkdir(parents=True)
         self.deps = Dependencies(
             settings=settings,
@@ -106,7 +113,7 @@ class World:
         )
         self.app = FastAPI()
         errors.install(self.app)
-        labelers = (queue, labeling, answers)
+        labelers = (queue, guidelines, practice, writing, reviews, labeling, answers, own_answers)
         for module in (account, keys, sessions, feedback, battles, shares, *labelers, operations, canary, health):
             self.app.include_router(module.make_router(self.deps))
         self.app.include_router(privacy.make_router(self.deps))

@@ -124,7 +124,7 @@ def test_item_that_is_not_there_is_a_clear_refusal(world: "World", item_id: str,
     if action == "submit":
         body |= {"submission_id": str(uuid.uuid4()), "ranking": [[0]]}
     if action == "skip":
-        body |= {"reason": "x"}
+        body |= {"reason": "other"}
     answer = world.call("POST", f"/v1/labeling/items/{item_id}/{action}", body, role="labeler")
     assert answer.status_code in (400, 404, 409)
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
