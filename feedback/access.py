@@ -14,7 +14,7 @@ import secrets
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -212,6 +212,31 @@ def _change(ledger: Ledger, key_id: str, change: Callable[[ApiKey, list[ApiKey]]
 def list_keys(ledger: Ledger) -> list[ApiKey]:
     """Return all keys, oldest first."""
     return sorted(ledger.hall(keys.API_KEYS, ApiKey), key=lambda key: key.id)
+
+
+class Withdrawn(NamedTuple):
+    """Whose consent to training is off now, whatever it was when they asked."""
+
+    keys: frozenset[str]
+    """Ids of the keys whose consent is off."""
+    customers: frozenset[str]
+    """Customers whose every key is off; revoked keys do not speak for anybody who has another."""
+
+    def covers(self, customer: str, key_id: str = "") -> bool:
+        """Tell whether what this customer asked under this key must not train."""
+        return customer in self.customers or key_id in self.keys
+
+
+def withdrawn(ledger: Ledger) -> Withdrawn:
+    """Return whose consent is off now; a snapshot asks when it is built."""
+    clients = [key for key in list_keys(ledger) if key.role == "client"]
+    speaking = {key.owner for key in clients if key.revoked_at is None}
+    heard = [key for key in clients if key.revoked_at is None or key.owner not in speaking]
+    willing = {key.owner for key in heard if key.consent}
+    return Withdrawn(
+        frozenset(key.id for key in clients if not key.consent),
+        frozenset(key.owner for key in heard) - willing,
+    )
 
 
 def note_used(ledger: Ledger, used: Mapping[str, int]) -> None:

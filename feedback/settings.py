@@ -36,6 +36,21 @@ class Settings(BaseSettings):
     """Percent of customers whose prompts are for validation; the same for all processes."""
     test_percent: int = Field(default=10, ge=0, le=50)
     """Percent of customers whose prompts are held out and never labelled; the same for all processes."""
+    prompts_per_customer: int = Field(default=200, ge=1)
+    """Most prompts kept of one customer."""
+    prompt_min_chars: int = Field(default=3, ge=1)
+    """Prompts shorter than this are dropped, characters."""
+    prompt_max_chars: int = Field(default=4000, ge=1)
+    """Prompts longer than this are dropped, characters."""
+    prompt_languages: list[str] = []
+    """Prompts known to be in another language are dropped; ISO 639-1 codes as JSON, such as ``["en", "de"]``, or none
+    for all. A prompt whose language cannot be told is kept."""
+    snapshot_labeler_percent: float = Field(default=10.0, gt=0, le=100)
+    """Largest part of the training rows of a snapshot that one labeler may have; relaxed where there are too few."""
+    snapshot_customer_percent: float = Field(default=0.5, gt=0, le=100)
+    """Largest part of the training rows of a snapshot that one customer may have; relaxed where there are too few."""
+    snapshot_at_least: int = Field(default=100, ge=1)
+    """Rows of one labeler or customer that no cap takes away."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """Lowest level that is logged."""
 

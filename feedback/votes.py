@@ -55,6 +55,7 @@ def to_comparison(id: str, prompt_id: str, split: Split, a: Interaction, b: Inte
         customer=a.customer,
         messages=a.messages,
         split=split,
+        key_id=a.key_id,
         k=2,
         models=[a.policy_version, b.policy_version],
         completions=[_completion(a), _completion(b)],

@@ -12,14 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from feedback import metrics, policies, rounds, snapshots
+from feedback import log, metrics, policies, rounds, snapshots
 from feedback.client import Ledger
-from feedback.errors import StageFailed
+from feedback.errors import StageFailed, WhetstoneError
 from feedback.records import Policy, Round, Snapshot, utc_now
-from trainer import report
+from trainer import open_comparisons, report
 from trainer.launch import run_stage
-from trainer.layout import PROBE_FILE
+from trainer.layout import FIGURES_FILE, PROBE_FILE
 from trainer.settings_service import TrainerSettings
+
+logger = log.get(__name__)
 
 
 class Stopped(Exception):
@@ -61,7 +63,7 @@ class Walk:
             return snapshots.get(self.ledger, self.record.snapshot_id)
         self._update(stage="snapshot")
         began_s = time.monotonic()
-        snapshot = snapshots.build(self.ledger, self.root)
+        snapshot = snapshots.build(self.ledger, self.root, snapshots.Caps.of(self.settings))
         self._update(
             snapshot_id=snapshot.id, seconds={**self.record.seconds, "snapshot": round(time.monotonic() - began_s, 3)}
         )
@@ -99,6 +101,7 @@ class Walk:
         model_id = "rm_" + self.record.id.removeprefix("rnd_")
         report.register_reward_model(self.ledger, self.root, self._made("reward"), model_id, snapshot.id, model_metrics)
         self._update(reward_model_id=model_id)
+        self._disagree(model_id)
         trained = self._stage(
             "ppo",
             "--policy", str(self.root / start.path),
@@ -119,6 +122,22 @@ class Walk:
             reward_model_id=model_id,
             snapshot_id=snapshot.id,
         )
+
+    def _disagree(self, model_id: str) -> None:
+        """Tell the queues on which comparisons this reward model and the one before differ; never fails the round."""
+        earlier = [each for each in policies.list_reward_models(self.ledger) if each.id != model_id][-1:]
+        file = self._made("unranked.jsonl")
+        try:
+            if not open_comparisons.write(self.ledger, file, self.settings.disagreement_items):
+                return
+            models = [self._made("reward"), *(self.root / each.path for each in earlier)]
+            self._stage("disagree", "--reward-models", *map(str, models), "--comparisons", str(file))
+            noted = open_comparisons.note(self.ledger, self._made("disagree") / FIGURES_FILE)
+            logger.info("disagreement noted", round=self.record.id, comparisons=noted)
+        except (WhetstoneError, OSError, ValueError) as error:
+            logger.warning("disagreement not noted", round=self.record.id, error=str(error))
+        finally:
+            file.unlink(missing_ok=True)
 
     def _evaluate(
         self, made: Path, live: Policy, reference: Policy, files: Path, reward: Path | None = None

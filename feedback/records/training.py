@@ -20,6 +20,18 @@ class Snapshot(Record, frozen=True, kw_only=True):
     """Ids of all labels inside."""
     left_out: dict[str, str] = {}
     """Label id -> why it is not inside."""
+    adjudications: list[str] = []
+    """Ids of the reviewers' rankings inside; the labels that they stand for are left out as ``adjudicated``."""
+    content_sha256: str = ""
+    """SHA-256 over the hashes of all rows: the same content has the same one, whatever wrote the files."""
+    quarantined: dict[str, dict[str, int]] = {}
+    """Kind of row (``comparisons``, ``demonstrations``, ``prompts``) -> reason -> how many are not inside."""
+    neutralised: dict[str, int] = {}
+    """What was made harmless in texts of rows inside -> in how many rows."""
+    caps: dict[str, Any] = {}
+    """The caps as they were applied, see `feedback.snapshots.caps`."""
+    without: list[str] = []
+    """Whom this snapshot was to be built without: ``labeler:NAME``, ``customer:NAME``."""
 
 
 class RewardModel(Record, frozen=True, kw_only=True):

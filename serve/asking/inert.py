@@ -10,17 +10,14 @@ ids as well. What is recorded of it, as one user's turn, is made inert.
 """
 
 import re
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from feedback.inert import pattern as _pattern
+from feedback.inert import quiet
 from feedback.records import Message
 from serve.asking.limits import Asked
-
-JOINER = "\N{WORD JOINER}"
-INSTEAD = "\N{REPLACEMENT CHARACTER}"
-"""For a control token of a single character, which nothing can be put into."""
 
 
 def inert(asked: Asked, controls: frozenset[str]) -> Asked:
@@ -39,12 +36,6 @@ def inert(asked: Asked, controls: frozenset[str]) -> Asked:
     if forward is asked.forward and prompts == asked.prompts:
         return asked
     return msgspec.structs.replace(asked, prompts=prompts, forward=forward)
-
-
-@lru_cache(maxsize=16)
-def _pattern(controls: frozenset[str]) -> re.Pattern[str] | None:
-    longest_first = sorted(controls - {"", INSTEAD}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
 def _quiet_turn(turn: Message, pattern: re.Pattern[str] | None) -> Message:
@@ -67,14 +58,7 @@ def _quiet(value: Any, pattern: re.Pattern[str] | None) -> Any:
     if pattern is None:
         return value
     if isinstance(value, str):
-        while pattern.search(value):  # what is left of one spelling can be part of another that overlapped it
-            value = pattern.sub(_broken, value)
-        return value
+        return quiet(value, pattern)
     if isinstance(value, dict):
         return {_quiet(name, pattern): _quiet(each, pattern) for name, each in value.items()}
     return [_quiet(each, pattern) for each in value] if isinstance(value, list) else value
-
-
-def _broken(found: re.Match[str]) -> str:
-    token = found[0]
-    return token[0] + JOINER + token[1:] if len(token) > 1 else INSTEAD

@@ -74,7 +74,9 @@ class Life:
     def plan(self, prompt: Any, complete: bool = False) -> Any:
         planned = comparisons.plan(self.ledger, prompt, 4)
         if complete:
-            comparisons.complete(self.ledger, planned, [make_completion(f"{self.customer.upper()}'s")] * 4)
+            comparisons.complete(
+                self.ledger, planned, [make_completion(f"{self.customer.upper()}'s {n}") for n in range(4)]
+            )
         return comparisons.get(self.ledger, planned.id)
 
     def rank(self, labeler: str, wanted: str) -> Label:

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from serve.asking.inert import INSTEAD, JOINER, inert
+from feedback.inert import INSTEAD, JOINER
+from serve.asking.inert import inert
 from serve.asking.limits import Asked, Kind, check
 from serve.settings import ServeSettings
 

@@ -1,0 +1,7 @@
+"""Snapshots: what trains, frozen into hashed Parquet files, with a reason for everything that is not inside."""
+
+from feedback.snapshots.build import build
+from feedback.snapshots.caps import Caps
+from feedback.snapshots.store import compare, get, list_snapshots, verify
+
+__all__ = ["Caps", "build", "compare", "get", "list_snapshots", "verify"]
