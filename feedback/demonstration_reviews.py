@@ -55,7 +55,11 @@ def latest(ledger: Ledger) -> dict[str, DemonstrationReview]:
 
 
 def waiting(ledger: Ledger, most: int = 200) -> list[Demonstration]:
-    """Return the demonstrations whose current revision nobody has reviewed, the oldest first, at most ``most``."""
+    """Return the demonstrations whose current revision nobody has reviewed, the oldest first, at most ``most``.
+
+    Those of few-shot prompts are not among them: they were accepted with their prompt.
+    """
     reviewed = latest(ledger)
-    found = (each for _, each in demonstrations.current(ledger) if each.id not in reviewed)
+    current = (each for _, each in demonstrations.current(ledger))
+    found = (each for each in current if each.source != "few_shot" and each.id not in reviewed)
     return [each for _, each in zip(range(most), found, strict=False)]

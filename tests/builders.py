@@ -25,6 +25,7 @@ from feedback.records import (
     RewardModel,
     Round,
     SwapEvent,
+    WrittenPrompt,
 )
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -109,6 +110,12 @@ def make_demonstration(prompt: Prompt, **changes: Any) -> Demonstration:
         labeler="lee",
         split=prompt.split,
     )
+    return msgspec.structs.replace(record, **changes)
+
+
+def make_written(text: str = "Write a poem.", **changes: Any) -> WrittenPrompt:
+    """Return a plain prompt that labeler ``lee`` drafts."""
+    record = WrittenPrompt(id=new_id("wri"), created_at=NOON, labeler="lee", kind="plain", use_case="other", text=text)
     return msgspec.structs.replace(record, **changes)
 
 

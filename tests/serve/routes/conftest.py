@@ -87,15 +87,14 @@ class HeldInteractions:
 class World:
     """One app, its ledger, and keys for every role."""
 
-    def __init__(self, ledger: Ledger, root: Path) -> None:
+    def __init__(self, ledger: Ledger, root: Path, **changes: Any) -> None:
         self.ledger = ledger
         self.traffic = QuietTraffic()
         self.watchdog = Watchdog([], stall_s=30.0)
         self.recorder = HeldInteractions()
         self.keys = KeyCache(ledger, ttl_s=0)
-        settings = ServeSettings.load(
-            artifact_root=root, spool_root=root / "spool", engine="vllm", ready_cache_s=0, most_leases=20
-        )
+        fixed: dict[str, Any] = {"artifact_root": root, "spool_root": root / "spool", "engine": "vllm"}
+        settings = ServeSettings.load(**{**fixed, "ready_cache_s": 0, "most_leases": 20, **changes})
         (settings.spool_root / settings.replica).mkdir(parents=True)
         self.deps = Dependencies(
             settings=settings,
