@@ -98,10 +98,10 @@ def test_row_73_a_flood_of_thumbs_is_refused_for_that_key_alone(world: World) ->
 
 
 def test_row_73_no_flood_weighs_more_than_its_share(world: World, tmp_path: Path) -> None:
-    mine = [logged(world, completion=f"Answer {n}.") for n in range(8)]
+    mine = [logged(world, "cleo", completion=f"Answer {n}.") for n in range(8)]
     for better, worse in zip(mine[::2], mine[1::2], strict=True):
         body = {"better": better.id, "worse": worse.id}
-        assert world.call("POST", "/v1/feedback", body, role="client").json()["taken"] is True
+        assert world.call("POST", "/v1/feedback", body, role="client", owner="cleo").json()["taken"] is True
     given = [label.id for _, label in labels.read(world.ledger)]
     assert len(given) == 4
     made = snapshots.build(world.ledger, tmp_path)
