@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from feedback import archives, keys, shares
+from feedback import archives, demonstration_reviews, keys, reviews, shares
 from feedback.client import Ledger, decode, encode
 from feedback.curation import prefixes, text_of
 from feedback.records import Battle, Comparison, Demonstration, Interaction, Label, Prompt, Rating, Record
@@ -34,6 +34,7 @@ def everything(ledger: Ledger, root: Path, mark: Tombstone) -> dict[str, int]:
         "comparisons": comparisons(ledger, mark),
         "demonstrations": demonstrations(ledger, mark),
         "label_notes": label_notes(ledger),
+        "reviews": reviewers_words(ledger),
         "archived": archived(ledger, root, mark),
     }
     return {kind: count for kind, count in done.items() if count}
@@ -148,6 +149,13 @@ def label_notes(ledger: Ledger) -> int:
     return len(quoting)
 
 
+def reviewers_words(ledger: Ledger) -> int:
+    """Remove what reviewers said of erased comparisons and demonstrations, in which they may have quoted."""
+    with ledger.reach() as client:
+        erased = cast(set[str], client.smembers(keys.ERASED_COMPARISONS))
+    return reviews.forget_notes(ledger, erased) + demonstration_reviews.forget(ledger)
+
+
 def archived(ledger: Ledger, root: Path, mark: Tombstone) -> int:
     """Remove the same from the archive's segments."""
     with ledger.reach() as client:
@@ -176,7 +184,7 @@ def archived(ledger: Ledger, root: Path, mark: Tombstone) -> int:
 
 def _erase_item(ledger: Ledger, id: str) -> int:
     places = [keys.comparison(id), keys.item(id), keys.lease(id), keys.LEASES, keys.SAMPLING, keys.SAMPLING_ATTEMPTS]
-    return int(ledger.run("erase_item", [*places, keys.ERASED_COMPARISONS, keys.SAMPLING_CLAIMS], [id]))
+    return int(ledger.run("erase_item", [*places, keys.ERASED_COMPARISONS, keys.SAMPLING_CLAIMS, keys.skips(id)], [id]))
 
 
 def _stream(ledger: Ledger, key: str, kind: type[R], mark: Tombstone) -> Iterator[tuple[str, R]]:

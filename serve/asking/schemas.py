@@ -22,12 +22,16 @@ ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z"
 UUID = r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\Z"
 FLAG = r"^[a-z][a-z0-9_]*\Z"
 POLICY = r"^(live|previous|candidate|policy-[0-9]{4,9})\Z"
+QUEUE_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
+LANGUAGE = r"^[a-z]{2,3}\Z"
 IN_WORDS = {
     NO_CONTROLS: "text without control characters",
     ID: "letters, digits and . _ : - only",
     UUID: "a UUID",
     FLAG: "lower-case letters, digits and _ only",
     POLICY: "live, previous, candidate or a version such as policy-0007",
+    QUEUE_NAME: "at most 64 lower-case letters, digits and . _ -",
+    LANGUAGE: "a language such as en",
 }
 """What a person reads instead of a regular expression."""
 

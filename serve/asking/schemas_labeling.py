@@ -6,16 +6,15 @@ from fastapi import Path
 from msgspec import UNSET, Meta, UnsetType
 
 from feedback.records import UseCase
-from serve.asking.schemas import Body, Id, Note, Token
+from serve.asking.schemas import LANGUAGE, QUEUE_NAME, Body, Id, Note, Token
 
-QUEUE = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-QueueName = Annotated[str, Meta(pattern=QUEUE.replace("$", r"\Z"))]
-QueuePath = Annotated[str, Path(pattern=QUEUE)]
+QueueName = Annotated[str, Meta(pattern=QUEUE_NAME)]
+QueuePath = Annotated[str, Path(pattern=QUEUE_NAME.replace(r"\Z", "$"))]
 SkipReason = Literal["language", "expertise", "broken", "too_long", "offensive", "other"]
 ReportReason = Literal["illegal", "personal_data", "self_harm", "prompt_injection", "other"]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Share = Annotated[int, Meta(ge=0, le=20)]
-Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}\Z")]
+Language = Annotated[str, Meta(pattern=LANGUAGE)]
 
 
 class NextIn(Body, frozen=True, kw_only=True):

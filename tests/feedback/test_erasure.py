@@ -76,8 +76,10 @@ def test_no_word_of_the_customer_is_left_and_every_word_of_others_is(
 
 def test_queues_leases_and_counters_forget_too(ledger: Ledger, tmp_path: Path, lives: tuple[Life, Life]) -> None:
     acme, _ = lives
+    skipped = lease_next(ledger, "ann")
+    leases.release(ledger, skipped.item_id, "ann", skipped.token, "other", "ACME again")
     while (lease := lease_next(ledger, "max")).item_id != acme.open.id:
-        leases.release(ledger, lease.item_id, "max", lease.token)
+        leases.release(ledger, lease.item_id, "max", lease.token, "other", "ACME again")
     erasure.erase(ledger, tmp_path, "acme", "olga")
     with pytest.raises(LeaseLost):
         labels.submit(ledger, make_label(acme.open, labeler="max"), acme.open, lease.token)
@@ -85,6 +87,10 @@ def test_queues_leases_and_counters_forget_too(ledger: Ledger, tmp_path: Path, l
     with pytest.raises(NotFound):
         comparisons.get(ledger, acme.planned.id)
     assert leases.live(ledger) == 0
+    assert "ACME again" not in dump(ledger), "nor what labelers said of it"
+    assert not ledger.redis.keys(f"*{acme.open.id}*")
+    for queue in (keys.queue("training"), keys.queue_partial("training")):
+        assert ledger.redis.zscore(queue, acme.open.id) is None
     assert comparisons.being_sampled(ledger) == 1
     assert ledger.redis.hgetall(keys.PROMPT_CUSTOMERS) == {"other": "4"}
     assert ledger.redis.zcard(keys.PROMPT_BEGINNINGS) == 4

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve.asking.schemas import FeedbackIn, NextIn, PromoteIn, SkipIn, decode, described
+from serve.asking.schemas import FeedbackIn, PromoteIn, decode, described
 from serve.asking.schemas_answers import SubmitIn
 from serve.errors import InvalidRequest
 
@@ -63,8 +63,6 @@ def test_a_missing_field_is_named(missing: str) -> None:
     [
         ({"interaction_id": "int_1", "rating": 2}, FeedbackIn, "rating"),
         ({"interaction_id": "int 1", "rating": 1}, FeedbackIn, "interaction_id"),
-        ({"queue": "fun"}, NextIn, "queue"),
-        ({"token": 1, "reason": ""}, SkipIn, "reason"),
         ({"version": "latest"}, PromoteIn, "version"),
         ({"version": "policy-0001", "override": "yes"}, PromoteIn, "override"),
     ],
