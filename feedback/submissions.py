@@ -40,6 +40,8 @@ class Found(NamedTuple):
     item_id: str
     labeler: str
     stream: str
+    queue: str
+    """Name of the queue in which it was asked for; empty if unknown."""
 
 
 def taken_at(entry_id: str) -> float:
@@ -179,9 +181,9 @@ def find(ledger: Ledger, id: str) -> Found | None:
         stored = cast(str | None, client.get(keys.submission(id)))
     if stored is None:
         return None
-    head, _, rest = stored.partition("\n")
+    head, stream, _, queue = [*stored.split("\n"), "", "", ""][:4]
     entry_id, item_id, labeler = head.split(" ", 2)
-    return Found(entry_id, item_id, labeler, rest.partition("\n")[0] or keys.LABELS)
+    return Found(entry_id, item_id, labeler, stream or keys.LABELS, queue)
 
 
 def recent(ledger: Ledger, labeler: str, most: int) -> list[str]:

@@ -1,6 +1,6 @@
 -- Revise: append a correction of an answer while it may still be corrected; what it corrects stays as it is.
 --
--- KEYS  1 ws:submission:<first id>  string  "<entry> <item> <labeler>", the stream, the digest; a line each
+-- KEYS  1 ws:submission:<first id>  string  "<entry> <item> <labeler>", stream, digest, queue; a line each
 --       2 ws:submission:<id>        string  the same of this correction, if it was sent before
 --       3 ws:labels or ws:demonstrations    stream, append-only
 --       4 ws:answers:<item>         list    "<stream> <entry> <first id> <revision>"

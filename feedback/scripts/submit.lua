@@ -3,7 +3,7 @@
 -- KEYS  1 ws:lease:<item>      hash   labeler -> "<token> <deadline> ..."
 --       2 ws:leases            zset   "<item> <labeler>" by deadline
 --       3 ws:item:<item>       hash   labels = how many answers were taken; wrote:<labeler> = their demonstration
---       4 ws:submission:<id>   string "<entry> <item> <labeler>", the stream, the digest; a line each
+--       4 ws:submission:<id>   string "<entry> <item> <labeler>", stream, digest, queue; a line each
 --       5 ws:labels or ws:demonstrations  stream, append-only
 --       6 ws:answers:<item>    list   "<stream> <entry> <first id> <revision>"
 --       7 ws:answered:<labeler> zset  ids of their submissions, by time
@@ -17,8 +17,8 @@ local KEPT = 200
 local me = ARGV[1] .. ' ' .. ARGV[2]
 local before = redis.call('GET', KEYS[4])
 if before then
-  local entry, owner, rest = string.match(before, '^(%S+) ([^\n]*)\n?(.*)$')
-  local same = rest == '' or rest == KEYS[5] .. '\n' .. ARGV[7]
+  local entry, owner, stream, digest = string.match(before, '^(%S+) ([^\n]*)\n?([^\n]*)\n?([^\n]*)')
+  local same = stream == '' or (stream == KEYS[5] and digest == ARGV[7])
   if owner == me and same then return {'again', entry} end
   return {'clash', entry}
 end
@@ -38,7 +38,8 @@ if ARGV[9] == 'keep' then
   if other then return {'clash', other} end
 end
 local entry = redis.call('XADD', KEYS[5], '*', 'record', ARGV[4])
-redis.call('SET', KEYS[4], entry .. ' ' .. me .. '\n' .. KEYS[5] .. '\n' .. ARGV[7], 'EX', ARGV[5])
+local queue = string.match(redis.call('HGET', KEYS[10], ARGV[1]) or '', '%S*$')
+redis.call('SET', KEYS[4], table.concat({entry .. ' ' .. me, KEYS[5], ARGV[7], queue}, '\n'), 'EX', ARGV[5])
 redis.call('RPUSH', KEYS[6], KEYS[5] .. ' ' .. entry .. ' ' .. ARGV[8] .. ' 0')
 redis.call('ZADD', KEYS[7], string.match(entry, '^%d+'), ARGV[8])
 redis.call('ZREMRANGEBYRANK', KEYS[7], 0, -KEPT - 1)

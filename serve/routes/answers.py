@@ -148,11 +148,13 @@ def version_of(ledger: Ledger, given: AnswerIn) -> str:
         raise InvalidRequest(str(error), "guideline_version") from error
 
 
-def taken(given: AnswerIn | WriteIn, answer: Answer, kind: str, revise_s: float) -> Response:
+def taken(
+    given: AnswerIn | WriteIn, answer: Answer, kind: str, revise_s: float, until_s: float | None = None
+) -> Response:
     """Return what the client is told: the same bytes for the same submission; a header says that it was repeated."""
     if not answer.repeated:
         metrics.labels_total.labels(kind).inc()
-    told = {"id": given.submission_id, "revise_until_s": answer.at_s + revise_s}
+    told = {"id": given.submission_id, "revise_until_s": answer.at_s + revise_s if until_s is None else until_s}
     headers = {"Idempotent-Replayed": "true"} if answer.repeated else {}
     return Response(msgspec.json.encode(told), media_type="application/json", headers=headers)
 

@@ -1,12 +1,14 @@
 """Answers of labelers over HTTP on a real ledger: taken once, checked, corrected, kept as drafts."""
 
+import json
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from feedback import demonstrations, labels
+from feedback import demonstrations, drafts, erasure, keys, labels, queues
 
 if TYPE_CHECKING:
     from tests.serve.routes.conftest import World
@@ -135,3 +137,181 @@ def test_unusable_submission_is_refused_by_name_and_stores_nothing(
     assert refused.json()["error"]["param"] == param
     assert labels.count(world.ledger) == 0
     assert submit(world, item, ranking=[[0, 1, 2, 3]]).status_code == 200
+
+
+def write(world: "World", item: dict[str, Any], owner: str = "ada", **fields: Any) -> Any:
+    body = {"token": item["token"], "submission_id": str(uuid.uuid4()), **fields}
+    return world.call("POST", f"/v1/labeling/items/{item['item_id']}/demonstration", body, role="labeler", owner=owner)
+
+
+def keep_draft(world: "World", item: dict[str, Any], draft: Any, owner: str = "ada") -> Any:
+    body = {"token": item["token"], "draft": draft}
+    return world.call("PUT", f"/v1/labeling/items/{item['item_id']}/draft", body, role="labeler", owner=owner)
+
+
+def test_what_the_server_knows_is_not_the_clients_to_say(world: "World") -> None:
+    comparison = world.comparison(k=4)
+    item = lease(world)
+    time.sleep(0.02)
+    fields = {"ranking": [[0], [1], [2], [3]], "active_s": 80_000, "read_s": [80_000, 0, 0.001, 0.0]}
+    assert submit(world, item, **fields, input="keys", proposal="accepted", guideline_version="1").status_code == 200
+    [(_, label)] = list(labels.read(world.ledger))
+    assert 0.02 <= label.total_s < 5
+    assert label.active_s == pytest.approx(label.total_s, abs=0.002)
+    assert label.read_s == pytest.approx([label.total_s, 0, 0.001, 0], abs=0.002)
+    assert label.display_order == [each["index"] for each in item["completions"]]
+    assert (label.purpose, label.picked) == (comparison.purpose, "oldest")
+    assert (label.input, label.proposal) == ("keys", "accepted")
+    assert (label.guideline_version, label.flag_set_version, label.revision) == ("1", "1", 0)
+
+
+@pytest.mark.parametrize("fields", [{"guideline_version": "99"}, {"flag_set_version": "0"}])
+def test_versions_that_do_not_exist_are_refused(world: "World", fields: dict[str, Any]) -> None:
+    world.comparison(k=2)
+    item = lease(world)
+    refused = submit(world, item, ranking=[[0], [1]], **fields)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, next(iter(fields)))
+    assert labels.count(world.ledger) == 0
+
+
+@pytest.mark.parametrize("outcome", ["all_bad", "all_good"])
+@pytest.mark.parametrize("ranking", [None, [], [[2, 0, 1]]])
+def test_a_verdict_on_all_is_an_outcome_of_its_own_and_no_order(world: "World", outcome: str, ranking: Any) -> None:
+    world.comparison(k=3)
+    item = lease(world)
+    body = {"outcome": outcome} | ({} if ranking is None else {"ranking": ranking})
+    assert submit(world, item, **body).status_code == 200
+    [(_, label)] = list(labels.read(world.ledger))
+    assert label.outcome == outcome
+    assert [sorted(group) for group in label.ranking] == [[0, 1, 2]]
+    assert all(winner == "tie" for _, _, winner in labels.pairs(label.ranking))
+
+
+def test_a_verdict_on_all_that_ranks_is_refused(world: "World") -> None:
+    world.comparison(k=3)
+    assert submit(world, lease(world), outcome="all_bad", ranking=[[0], [1, 2]]).status_code == 400
+
+
+def rules(world: "World", **changes: Any) -> None:
+    """Change the rules of the training queue, and wait until every route knows."""
+    queues.put(world.ledger, "training", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ranking", "status"),
+    [
+        ({"partial_order": True}, [[2], [0]], 200),
+        ({"partial_order": False}, [[2], [0]], 400),
+        ({"ties": True}, [[2, 1], [0]], 200),
+        ({"ties": False}, [[2, 1], [0]], 400),
+        ({"ties": False}, [[0, 1, 2]], 400),
+        ({"ties": False}, [[2], [1], [0]], 200),
+    ],
+)
+def test_the_queue_says_whether_completions_may_be_tied_or_left_out(
+    world: "World", changes: dict[str, Any], ranking: list[list[int]], status: int
+) -> None:
+    rules(world, **changes)
+    world.comparison(k=3)
+    assert submit(world, lease(world), ranking=ranking).status_code == status
+    assert labels.count(world.ledger) == (status == 200)
+
+
+def test_a_retry_is_the_first_answer_whatever_the_rules_say_by_then(world: "World") -> None:
+    world.comparison(k=3)
+    item, same = lease(world), str(uuid.uuid4())
+    first = submit(world, item, submission_id=same, ranking=[[0, 1]])
+    rules(world, partial_order=False, ties=False)
+    assert submit(world, item, submission_id=same, ranking=[[0, 1]]).content == first.content
+
+
+def test_spans_and_flags_are_of_the_completions_and_of_the_flag_set(world: "World") -> None:
+    world.comparison(k=2, texts=["caf\u00e9 au lait", "\U0001f600!"])
+    item = lease(world)
+    good = {"ranking": [[0], [1]], "spans": [{"completion": 1, "start": 0, "end": 2}], "flags": {"violent": [1]}}
+    for changes in (
+        {"spans": [{"completion": 1, "start": 0, "end": 3}]},
+        {"spans": [{"completion": 0, "start": 4, "end": 4}]},
+        {"spans": [{"completion": 2, "start": 0, "end": 1}]},
+        {"flags": {"rude": [1]}},
+        {"flags": {"violent": [2]}},
+        {"read_s": [1.0]},
+    ):
+        assert submit(world, item, **{**good, **changes}).status_code == 400, changes
+    assert submit(world, item, **good).status_code == 200
+    [(_, label)] = list(labels.read(world.ledger))
+    assert [(span.completion, span.start, span.end) for span in label.spans] == [(1, 0, 2)]
+
+
+def test_the_answer_that_none_is_goes_beside_the_ranking_once(world: "World") -> None:
+    comparison = world.comparison(k=2)
+    item, same = lease(world), str(uuid.uuid4())
+    answers = [write(world, item, submission_id=same, response="Mine.", based_on=1) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content
+    [(_, found)] = list(demonstrations.read(world.ledger))
+    assert (found.response, found.source, found.comparison_id, found.based_on) == (
+        "Mine.",
+        "comparison",
+        comparison.id,
+        1,
+    )
+    assert (found.prompt_id, found.customer, found.split) == (comparison.prompt_id, "acme", comparison.split)
+    assert write(world, item, response="Another.").status_code == 409
+    assert submit(world, item, outcome="all_bad").status_code == 200
+    assert demonstrations.count(world.ledger) == labels.count(world.ledger) == 1
+
+
+def test_the_answer_that_none_is_needs_the_lease_and_a_completion_that_is_there(world: "World") -> None:
+    world.comparison(k=2)
+    item = lease(world)
+    assert write(world, item, response="Mine.", based_on=2).status_code == 400
+    assert write(world, item, response=" ").status_code == 400
+    assert write(world, item, owner="bob", response="Mine.").status_code == 409
+    assert demonstrations.count(world.ledger) == 0
+
+
+def test_a_draft_is_kept_until_the_answer_is_taken(world: "World") -> None:
+    world.comparison(k=2)
+    item = lease(world)
+    for draft in ({"note": "hm"}, {"note": "hmm", "ranks": {"0": 1}}):
+        assert keep_draft(world, item, draft).status_code == 200
+    kept = drafts.get(world.ledger, "ada", item["item_id"])
+    assert kept is not None
+    assert json.loads(kept) == {"note": "hmm", "ranks": {"0": 1}}
+    assert submit(world, item, ranking=[[0], [1]]).status_code == 200
+    assert drafts.get(world.ledger, "ada", item["item_id"]) is None
+    assert world.ledger.redis.exists(keys.drafts(item["item_id"])) == 0
+
+
+def test_a_draft_is_an_object_of_bounded_size_of_the_leases_holder(world: "World") -> None:
+    world.comparison(k=2)
+    item = lease(world)
+    assert keep_draft(world, item, {"note": "x" * 70_000}).status_code == 400
+    assert keep_draft(world, item, [1]).status_code == 400
+    assert keep_draft(world, {**item, "token": item["token"] + 1}, {}).status_code == 409
+    assert keep_draft(world, item, {}, owner="bob").status_code == 409
+    assert drafts.get(world.ledger, "ada", item["item_id"]) is None
+
+
+def test_a_draft_goes_with_its_item_when_the_customer_is_erased(world: "World", tmp_path: Path) -> None:
+    comparison = world.comparison(k=2)
+    item = lease(world)
+    keep_draft(world, item, {"note": "they said so"})
+    erasure.erase(world.ledger, tmp_path, comparison.customer, "olga")
+    assert drafts.get(world.ledger, "ada", item["item_id"]) is None
+    assert world.ledger.redis.exists(keys.drafts(item["item_id"]), keys.answers(item["item_id"])) == 0
+
+
+def test_nothing_is_taken_while_the_ledger_might_lose_it(world: "World") -> None:
+    world.comparison(k=2)
+    item = lease(world)
+    world.ledger.redis.config_set("appendfsync", "everysec")
+    try:
+        refused = submit(world, item, ranking=[[0], [1]])
+    finally:
+        world.ledger.redis.config_set("appendfsync", "always")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "ledger_not_durable")
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert "appendfsync" not in refused.text
+    assert labels.count(world.ledger) == 0
