@@ -63,3 +63,11 @@ def waiting(ledger: Ledger, most: int = 200) -> list[Demonstration]:
     current = (each for _, each in demonstrations.current(ledger))
     found = (each for each in current if each.source != "few_shot" and each.id not in reviewed)
     return [each for _, each in zip(range(most), found, strict=False)]
+
+
+def forget(ledger: Ledger) -> int:
+    """Remove the reviews of demonstrations that were erased, whose comments may quote them; return how many."""
+    known = {each.id for _, each in demonstrations.read(ledger)}
+    doomed = [entry_id for entry_id, each in read(ledger) if each.demonstration_id not in known]
+    with ledger.reach() as client:
+        return int(client.xdel(keys.DEMONSTRATION_REVIEWS, *doomed)) if doomed else 0

@@ -78,7 +78,7 @@ def resolve(
         reviewer: who says so.
         ranking: of a ranked comparison: tie groups, best first; checked by the caller against its completions.
         outcome: of a ranked comparison.
-        note: why.
+        note: why; kept with the ranking, else with the review, and not in the audit, which outlives an erasure.
         labels: ids of the labels that the reviewer saw.
 
     Raises:
@@ -92,7 +92,8 @@ def resolve(
     if verdict == "ranked" and not ranking:
         raise InvalidRecord("a ranked item needs a ranking")
     now = utc_now()
-    wanted = msgspec.structs.replace(review, state=verdict, reviewer=reviewer, resolved_at=now)
+    details = [*review.details, f"reviewer: {note}"] if note and verdict != "ranked" else review.details
+    wanted = msgspec.structs.replace(review, state=verdict, reviewer=reviewer, resolved_at=now, details=details)
     adjudication = Adjudication(
         id=new_id("adj"),
         created_at=now,
@@ -103,7 +104,7 @@ def resolve(
         note=note,
         labels=labels or [],
     )
-    entry = AuditEntry(at=now, actor=reviewer, action=f"review: {verdict}", subject=item_id, reason=note)
+    entry = AuditEntry(at=now, actor=reviewer, action=f"review: {verdict}", subject=item_id)
     if review.state == "open" and ledger.run(
         "review_close",
         [keys.REVIEWS, keys.REVIEWS_OPEN, keys.item(item_id), keys.AUDIT, keys.ADJUDICATIONS],
@@ -174,6 +175,22 @@ def read(ledger: Ledger, after: str = "-") -> Iterator[tuple[str, Adjudication]]
 def adjudications(ledger: Ledger) -> dict[str, Adjudication]:
     """Return the reviewers' rankings by comparison; the last one counts, should there be several."""
     return {each.comparison_id: each for _, each in read(ledger)}
+
+
+def forget_notes(ledger: Ledger, comparison_ids: set[str]) -> int:
+    """Take the notes off the rankings of erased comparisons, in which a reviewer may have quoted; return how many.
+
+    An entry of a stream cannot be changed, so it is appended again without its note, in one move with the deletion.
+    """
+    quoting = [
+        (entry_id, each) for entry_id, each in read(ledger) if each.note and each.comparison_id in comparison_ids
+    ]
+    for entry_id, each in quoting:
+        with ledger.reach() as client, client.pipeline(transaction=True) as move:
+            move.xdel(keys.ADJUDICATIONS, entry_id)
+            move.xadd(keys.ADJUDICATIONS, {"record": encode(msgspec.structs.replace(each, note=""))})
+            move.execute()
+    return len(quoting)
 
 
 def _read(ledger: Ledger, item_id: str) -> tuple[str, Review | None]:

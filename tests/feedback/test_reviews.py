@@ -85,6 +85,7 @@ def test_a_ranking_is_a_record_of_its_own(ledger: Ledger, item: Comparison) -> N
     assert ledger.redis.xlen(keys.LABELS) == 0
     entry = list(promotion.audit(ledger))[-1]
     assert (entry.actor, entry.action, entry.subject) == ("olga", "review: ranked", item.id)
+    assert entry.reason == "", "the audit outlives an erasure, so nothing is quoted in it"
 
 
 def test_the_first_word_counts_and_the_same_word_again_is_fine(ledger: Ledger, item: Comparison) -> None:

@@ -1,12 +1,13 @@
 """Single places: what is there once is removed once, and what is not there does no harm."""
 
+import time
 from pathlib import Path
 
 import pytest
 
-from feedback import interactions, keys, scrub, tombstones
-from feedback.client import Ledger
-from tests.builders import NOON, make_interaction
+from feedback import comparisons, demonstration_reviews, interactions, keys, reviews, scrub, tombstones
+from feedback.client import Ledger, encode
+from tests.builders import NOON, make_completion, make_demonstration, make_interaction, make_prompt
 
 pytestmark = pytest.mark.redis
 MARK = tombstones.Tombstone("acme", NOON.timestamp())
@@ -49,3 +50,24 @@ def test_long_logs_are_read_to_their_end(ledger: Ledger, monkeypatch: pytest.Mon
         interactions.append(ledger, make_interaction(customer="acme" if number % 2 else "other"))
     assert scrub.interactions(ledger, MARK) == 5
     assert {each.customer for _, each in interactions.read(ledger)} == {"other"}
+
+
+def test_what_reviewers_said_of_an_erased_item_goes_with_it(ledger: Ledger, tmp_path: Path) -> None:
+    made = {}
+    for customer in ("acme", "other"):
+        prompt = make_prompt(f"A fruit for {customer}?", customer=customer)
+        planned = comparisons.plan(ledger, prompt, 2)
+        comparisons.complete(ledger, planned, [make_completion("A pear."), make_completion("A plum.")])
+        reviews.open_review(ledger, planned.id, "report", f"it names {customer}")
+        reviews.resolve(ledger, planned.id, "ranked", "olga", ranking=[[0], [1]], note=f"{customer} wants a pear")
+        demonstration = make_demonstration(prompt)
+        ledger.redis.xadd(keys.DEMONSTRATIONS, {"record": encode(demonstration)})
+        demonstration_reviews.review(ledger, demonstration.id, "returned", "olga", f"{customer} likes plums")
+        made[customer] = (planned.id, demonstration.id)
+    mark = tombstones.Tombstone("acme", time.time() + 1)
+    assert scrub.everything(ledger, tmp_path, mark)["reviews"] == 2
+    assert {each.note for each in reviews.adjudications(ledger).values()} == {"", "other wants a pear"}
+    assert set(demonstration_reviews.latest(ledger)) == {made["other"][1]}
+    assert ledger.redis.hkeys(keys.REVIEWS) == [made["other"][0]]
+    assert "acme" not in "".join(map(str, ledger.redis.xrange(keys.AUDIT)))
+    assert "reviews" not in scrub.everything(ledger, tmp_path, mark)
