@@ -103,6 +103,15 @@ def get_many(ledger: Ledger, ids: list[str]) -> list[Comparison | None]:
     return [decode_or_none(text, Comparison) for text in texts]
 
 
+def newest_fresh(ledger: Ledger, queue: str, most: int) -> list[Comparison]:
+    """Return the last ``most`` comparisons of a queue that nobody was given yet, newest first."""
+    if most <= 0:
+        return []
+    with ledger.reach() as client:
+        ids = cast(list[str], client.zrevrange(keys.queue(queue), 0, most - 1))
+    return [each for each in get_many(ledger, ids) if each is not None]
+
+
 def claim(ledger: Ledger, most: int, hidden_s: float) -> list[Claim]:
     """Take up to ``most`` comparisons that are due for sampling, those with priority first.
 

@@ -37,6 +37,12 @@ STAGES: dict[str, tuple[str, str, str, str]] = {
         "compare policies on held-out prompts",
     ),
     "score": ("trainer.score", "trainer.settings", "ScoreSettings", "measure a reward model on ranked completions"),
+    "disagree": (
+        "trainer.disagreement",
+        "trainer.settings",
+        "DisagreeSettings",
+        "find the unranked comparisons on which reward models differ",
+    ),
     "generate": ("trainer.generate", "trainer.settings_evaluate", "GenerateSettings", "sample completions of prompts"),
 }
 # Short forms of options, by field.

@@ -10,6 +10,8 @@ METRICS_LOG = "metrics.jsonl"
 PROGRESS_FILE = "progress.json"
 PROBE_FILE = "probe.json"
 """Greedy answers with log-probabilities, stored with a policy; serving checks them before it swaps."""
+FIGURES_FILE = "disagreement.json"
+"""Comparison id -> figure, as stage ``disagree`` leaves them."""
 CHECKPOINTS = "checkpoints"
 
 

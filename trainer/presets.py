@@ -49,6 +49,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "pretraining_blocks": 512,
         },
         "score": _SANDBOX_LIMITS,
+        "disagree": _SANDBOX,
         "generate": _SANDBOX_LIMITS,
     },
 }  # fmt: skip

@@ -181,3 +181,14 @@ class ScoreSettings(StageSettings, LimitSettings):
     """Resamples of prompts behind the interval."""
     micro_batch_tokens: int = Field(16384, gt=0)
     """Most tokens, padding included, in one forward pass."""
+
+
+class DisagreeSettings(StageSettings, LimitSettings):
+    """Where reward models differ on comparisons that nobody ranked yet."""
+
+    reward_models: list[Path]
+    """One or two reward model directories, the newest first."""
+    comparisons: list[Path]
+    """Files of completions without judgements."""
+    micro_batch_tokens: int = Field(16384, gt=0)
+    """Most tokens, padding included, in one forward pass."""

@@ -29,6 +29,9 @@ class TrainerSettings(Settings):
     """New labels since the last round that start one by themselves; 0 waits for an operator's word."""
     min_demonstrations: int = Field(default=16, ge=1)
     """Fewest demonstrations with which a round of kind ``sft`` begins."""
+    disagreement_items: int = Field(default=2000, ge=0)
+    """Newest unranked comparisons that a round's reward model is asked about; labelers get those sooner on which it
+    disagrees with the one before it. 0 asks about none."""
     trainer_poll_s: float = Field(default=1.0, gt=0, le=60)
     """Seconds between two looks at the ledger."""
     trainer_threads: int = Field(default=0, ge=0)

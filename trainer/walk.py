@@ -7,6 +7,7 @@ walk that was interrupted goes on with the stage it was in.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from feedback.errors import StageFailed, WhetstoneError
 from feedback.records import Policy, Round, Snapshot, utc_now
 from trainer import open_comparisons, report
 from trainer.launch import run_stage
-from trainer.layout import FIGURES_FILE, PROBE_FILE
+from trainer.layout import FIGURES_FILE, PROBE_FILE, partial_directory
 from trainer.settings_service import TrainerSettings
 
 logger = log.get(__name__)
@@ -130,6 +131,7 @@ class Walk:
         try:
             if not open_comparisons.write(self.ledger, file, self.settings.disagreement_items):
                 return
+            shutil.rmtree(partial_directory(self._made("disagree")), ignore_errors=True)  # others are open by now
             models = [self._made("reward"), *(self.root / each.path for each in earlier)]
             self._stage("disagree", "--reward-models", *map(str, models), "--comparisons", str(file))
             noted = open_comparisons.note(self.ledger, self._made("disagree") / FIGURES_FILE)

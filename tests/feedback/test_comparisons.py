@@ -223,3 +223,12 @@ def test_several_are_read_in_the_order_asked_for_with_gaps_for_the_unknown(ledge
 def test_an_unknown_comparison_is_not_found_by_name(ledger: Ledger) -> None:
     with pytest.raises(NotFound, match="cmp_none"):
         comparisons.get(ledger, "cmp_none")
+
+
+def test_fresh_ones_are_read_newest_first(ledger: Ledger) -> None:
+    first, second, third = (open_comparison(ledger) for _ in range(3))
+    assert comparisons.newest_fresh(ledger, "training", 2) == [third, second]
+    lease_next(ledger, "ann")
+    assert comparisons.newest_fresh(ledger, "training", 5) == [third, second], "the first is in somebody's hands"
+    assert comparisons.newest_fresh(ledger, "training", 0) == comparisons.newest_fresh(ledger, "agreement", 5) == []
+    assert first.created_at <= second.created_at

@@ -22,6 +22,7 @@ from tests.builders import (
     make_messages,
     make_policy,
     make_prompt,
+    open_comparison,
 )
 from trainer.register import probe_model
 from trainer.report import register_base
@@ -110,11 +111,13 @@ def test_an_sft_round_then_a_ppo_round_give_candidates_with_full_lineage(
     assert policies.aliases(filled)["candidate"] == first.version == "policy-0001"
     promotion.promote(filled, "candidate", "test")
 
+    unranked = open_comparison(filled)
     rounds.request(filled, "ppo")
     wait_for(lambda: ended(filled, 2))
     second = rounds.list_rounds(filled)[1]
     assert (second.state, second.error) == ("done", "")
-    assert set(second.seconds) >= {"snapshot", "reward", "ppo", "evaluate"}
+    assert set(second.seconds) >= {"snapshot", "reward", "disagree", "ppo", "evaluate"}
+    assert 0 <= float(filled.redis.hget(keys.item(unranked.id), "disagreement") or "-1") <= 1
     policy = policies.get(filled, second.version)
     assert (policy.parent, policy.reference) == ("policy-0001", "policy-0001")
     model = policies.reward_model(filled, policy.reward_model_id)

@@ -6,7 +6,7 @@ import msgspec
 
 from feedback import collection, comparisons, leases, queues
 from feedback.client import Ledger, encode
-from feedback.records import Interaction, QueueConfig
+from feedback.records import Interaction
 from tests.builders import open_comparison
 from workers import planning
 from workers.settings import WorkerSettings
@@ -107,7 +107,7 @@ def test_the_queue_that_a_prompt_is_routed_to_says_what_its_comparison_is(
 ) -> None:
     fill(ledger, settings, ask, 2)
     chat = {"use_cases": ["chat"], "k": 9, "models": ["live", "live", "sft"], "overlap": 2}
-    queues.put(ledger, queues.changed(QueueConfig(name="talk"), **chat, extra_overlap=1, extra_overlap_percent=100))
+    queues.put(ledger, "talk", **chat, extra_overlap=1, extra_overlap_percent=100)
     first = collection.wanting(ledger, "comparison", 1)[0]
     ledger.redis.hset("ws:prompts", first.id, encode(msgspec.structs.replace(first, use_case="chat")))
     assert planning.plan_comparisons(ledger, settings) == 2
@@ -121,6 +121,6 @@ def test_the_queue_that_a_prompt_is_routed_to_says_what_its_comparison_is(
 
 def test_what_waits_in_any_queue_leaves_less_room(ledger: Ledger, settings: WorkerSettings, ask: Ask) -> None:
     fill(ledger, settings, ask, 3)
-    queues.put(ledger, QueueConfig(name="talk", use_cases=["chat"]))
+    queues.put(ledger, "talk", use_cases=["chat"])
     open_comparison(ledger, queue="talk")
     assert planning.plan_comparisons(ledger, changed(settings, max_open_comparisons=3)) == 2
