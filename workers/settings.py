@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from feedback.curation import Rules
+from feedback.curation import Rules, rules_of
 from feedback.settings import Settings
 
 
@@ -27,13 +27,6 @@ class WorkerSettings(Settings):
     """Comparisons being sampled or waiting for a labeler, beyond which prompts wait."""
     max_open_demonstrations: int = Field(default=2000, ge=1)
     """Requests for demonstrations waiting for a labeler, beyond which prompts wait."""
-
-    prompts_per_customer: int = Field(default=200, ge=1)
-    """Most prompts kept of one customer."""
-    prompt_min_chars: int = Field(default=3, ge=1)
-    """Prompts shorter than this are dropped, characters."""
-    prompt_max_chars: int = Field(default=4000, ge=1)
-    """Prompts longer than this are dropped, characters."""
 
     sampling_temperature: float = Field(default=1.0, gt=0, le=2)
     """Temperature of completions for comparisons."""
@@ -72,13 +65,7 @@ class WorkerSettings(Settings):
     @property
     def rules(self) -> Rules:
         """Return the rules of curation that these settings give."""
-        return Rules(
-            most_per_customer=self.prompts_per_customer,
-            min_chars=self.prompt_min_chars,
-            max_chars=self.prompt_max_chars,
-            valid_percent=self.valid_percent,
-            test_percent=self.test_percent,
-        )
+        return rules_of(self)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

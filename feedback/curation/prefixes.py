@@ -12,8 +12,8 @@ from sortedcontainers import SortedList
 
 LONG_CHARS = 200
 """A common beginning of this many characters always makes a repetition."""
-SHORT_CHARS = 60
-"""Texts shorter than this repeat only what is identical."""
+SHORT_CHARS = 80
+"""Texts shorter than this repeat only what is identical: short questions often differ in their last word."""
 TENTHS = 9
 """Of a text in between, so many tenths must be in common."""
 END = "\0"

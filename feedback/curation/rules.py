@@ -1,7 +1,6 @@
-"""The rules by which a logged interaction becomes a prompt: pure functions of plain values.
+"""The rules by which a logged interaction becomes a prompt, and in words why not.
 
-Source: Ouyang et al. 2022, arXiv:2203.02155, appendix A.2 (deduplication by long common prefix, 200 prompts per
-organisation, splits by organisation).
+Source: Ouyang et al. 2022, arXiv:2203.02155, appendix A.2 (200 prompts per organisation, splits by organisation).
 """
 
 import hashlib
@@ -10,7 +9,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from feedback.curation.languages import language_of
+from feedback.curation.masking import mask_messages
+from feedback.curation.use_cases import use_case
 from feedback.records import Interaction, Message, Prompt, Split, utc_now
+from feedback.settings import Settings
+
+MOSTLY_TEXT = 0.9
+"""Least share of printable characters."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +27,60 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     max_chars: int = 4000
     valid_percent: int = 10
     test_percent: int = 10
+    languages: list[str] = []
+    """ISO 639-1; prompts known to be in another language are refused. Empty for all languages."""
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return the rules that the settings of a process give."""
+    return Rules(
+        most_per_customer=settings.prompts_per_customer,
+        min_chars=settings.prompt_min_chars,
+        max_chars=settings.prompt_max_chars,
+        valid_percent=settings.valid_percent,
+        test_percent=settings.test_percent,
+        languages=settings.prompt_languages,
+    )
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an interaction may become a prompt, and why."""
+
+    reason: str = ""
+    """One of a few short names by which refusals are counted; empty if it may."""
+    explanation: str
+
+    @property
+    def accepted(self) -> bool:
+        """Tell whether the rules allow it."""
+        return not self.reason
+
+
+def decide(interaction: Interaction, rules: Rules) -> Decision:
+    """Return whether this interaction may become a prompt, by itself: sameness and caps are the pool's."""
+    if not interaction.consent:
+        return _refused("no consent", "The customer, the chat or the request opted out of training.")
+    asked = [message.content for message in interaction.messages if message.role == "user"]
+    if not asked:
+        return _refused("no user message", "Nothing was asked: no message is the user's.")
+    length = sum(len(content.strip()) for content in asked)
+    if length < rules.min_chars:
+        return _refused("too short", f"It has {length} characters; at least {rules.min_chars} are needed.")
+    if length > rules.max_chars:
+        return _refused("too long", f"It has {length} characters; at most {rules.max_chars} are read.")
+    last = asked[-1]
+    if sum(character.isprintable() or character.isspace() for character in last) < MOSTLY_TEXT * len(last):
+        return _refused("not text", "More than a tenth of its characters cannot be printed.")
+    language = language_of(last) if rules.languages else ""
+    if language and language not in rules.languages:
+        wanted = ", ".join(rules.languages)
+        return _refused("language", f"It seems to be in the language {language}; labelers read {wanted}.")
+    return Decision(explanation="It is consented to, of a readable length, and text.")
+
+
+def refusal(interaction: Interaction, rules: Rules) -> str | None:
+    """Return the reason why this interaction may not become a prompt, or None if it may."""
+    return decide(interaction, rules).reason or None
 
 
 def split_of(customer: str, rules: Rules) -> Split:
@@ -39,30 +99,32 @@ def text_of(messages: Sequence[Message]) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).replace("\0", " ").casefold().split())
 
 
-def refusal(interaction: Interaction, rules: Rules) -> str | None:
-    """Return why this interaction may not become a prompt, or None if it may."""
-    if not interaction.consent:
-        return "no consent"
-    asked = [message.content for message in interaction.messages if message.role == "user"]
-    if not asked:
-        return "no user message"
-    length = sum(len(content.strip()) for content in asked)
-    if length < rules.min_chars:
-        return "too short"
-    if length > rules.max_chars:
-        return "too long"
-    if sum(character.isprintable() or character.isspace() for character in asked[-1]) < 0.9 * len(asked[-1]):
-        return "not text"
-    return None
+def prompt_id(interaction_id: str) -> str:
+    """Return the id of the prompt that an interaction gives."""
+    return f"pro_{interaction_id.removeprefix('int_')}"
 
 
 def to_prompt(interaction: Interaction, rules: Rules) -> Prompt:
-    """Return the prompt that an accepted interaction gives; its id follows from the interaction's."""
+    """Return the prompt that an accepted interaction gives: masked, tagged, in its customer's split.
+
+    Its id follows from the interaction's, so that curating twice gives one prompt.
+    """
+    messages, masked = mask_messages(interaction.messages)
+    last = next((message.content for message in reversed(messages) if message.role == "user"), "")
+    tag, _ = use_case(messages)
     return Prompt(
-        id=f"pro_{interaction.id.removeprefix('int_')}",
+        id=prompt_id(interaction.id),
         created_at=utc_now(),
         customer=interaction.customer,
-        messages=interaction.messages,
+        messages=messages,
         split=split_of(interaction.customer, rules),
         interaction_id=interaction.id,
+        key_id=interaction.key_id,
+        use_case=tag,
+        language=language_of(last),
+        masked=masked,
     )
+
+
+def _refused(reason: str, explanation: str) -> Decision:
+    return Decision(reason=reason, explanation=explanation)

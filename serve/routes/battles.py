@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 
 from feedback import keys, metrics, votes
-from feedback.curation import Rules, split_of, to_prompt
+from feedback.curation import prompt_id, rules_of, split_of
 from feedback.errors import Conflict, Forbidden, NotFound
 from feedback.records import ApiKey, Battle, Comparison
 from serve.answering import answers
@@ -81,7 +81,5 @@ def _comparison(deps: Dependencies, battle: Battle, key: ApiKey, given: VoteIn) 
             # refusing alone would tell which version the side is
             votes.void_battle(deps.ledger, battle)
             raise Conflict(f"answer {answer.id} is not one of side {side}, so this battle is void; begin another one")
-    rules = Rules(valid_percent=deps.settings.valid_percent, test_percent=deps.settings.test_percent)
-    return votes.to_comparison(
-        f"cmp_{battle.id}", to_prompt(said[0], rules).id, split_of(key.owner, rules), said[0], said[1]
-    )
+    split = split_of(key.owner, rules_of(deps.settings))
+    return votes.to_comparison(f"cmp_{battle.id}", prompt_id(said[0].id), split, said[0], said[1])

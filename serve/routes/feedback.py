@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from msgspec import UNSET
 
 from feedback import interactions, keys, metrics, tallies, votes
-from feedback.curation import Rules, split_of, to_prompt
+from feedback.curation import prompt_id, rules_of, split_of
 from feedback.errors import Conflict, RateLimited
 from feedback.ids import new_id
 from feedback.records import ApiKey, Rating, utc_now
@@ -80,9 +80,9 @@ def _compare(deps: Dependencies, key: ApiKey, given: FeedbackIn, shown_id: str) 
         if getattr(given, name) != getattr(defaults, name):
             raise InvalidRequest(f"{name}: does not go with a comparison; send it in a call of its own", name)
     better, worse = (answers.own(deps, id, key) for id in (given.better, given.worse))
-    rules = Rules(valid_percent=deps.settings.valid_percent, test_percent=deps.settings.test_percent)
     pair_id = answers.own_id("cmp", key.owner, "\n".join(sorted([better.id, worse.id])))
-    comparison = votes.to_comparison(pair_id, to_prompt(better, rules).id, split_of(key.owner, rules), better, worse)
+    split = split_of(key.owner, rules_of(deps.settings))
+    comparison = votes.to_comparison(pair_id, prompt_id(better.id), split, better, worse)
     verdict: votes.Verdict = "a" if given.verdict is UNSET else given.verdict
     label = votes.to_label(answers.own_id("vot", key.owner, shown_id), comparison, verdict, blind=False)
     taken = votes.take(deps.ledger, comparison, label, keys.submission(pair_id))

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from feedback import collection, comparisons, promotion, prompts, queues
-from feedback.curation import Rules, refusal, text_of, to_prompt
+from feedback.curation import refusal, rules_of, text_of, to_prompt
 from feedback.errors import Conflict, NotFound
 from feedback.records import ApiKey, Purpose
 from serve.answering import answers
@@ -31,7 +31,7 @@ def make_router(deps: Dependencies) -> APIRouter:
         answer = answers.answered(deps, given.interaction_id)
         if answer is None:
             raise NotFound(f"no interaction {given.interaction_id!r}; it was not logged, or is past its retention")
-        rules = Rules(valid_percent=deps.settings.valid_percent, test_percent=deps.settings.test_percent)
+        rules = rules_of(deps.settings)
         if (reason := refusal(answer, rules)) is not None:
             raise Conflict(f"this prompt cannot be labelled: {reason}")
         prompt = to_prompt(answer, rules)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from feedback.curation import Rules, refusal, split_of, text_of, to_prompt
+from feedback.curation import Rules, decide, prompt_id, refusal, rules_of, split_of, text_of, to_prompt
 from feedback.records import Message
+from feedback.settings import Settings
 from tests.builders import make_interaction, make_messages
 
 RULES = Rules()
@@ -32,6 +33,43 @@ def test_without_consent_nothing_is_kept() -> None:
 )
 def test_length_and_kind_of_text_decide(text: str, reason: str | None) -> None:
     assert refusal(make_interaction(text), RULES) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "languages", "reason"),
+    [
+        ("Wie heißt die Hauptstadt von Frankreich?", [], None),
+        ("Wie heißt die Hauptstadt von Frankreich?", ["en", "de"], None),
+        ("Wie heißt die Hauptstadt von Frankreich?", ["en"], "language"),
+        ("What would you call the capital of France?", ["en"], None),
+        ("okay", ["en"], None),
+    ],
+)
+def test_only_a_language_that_is_known_and_unwanted_is_refused(
+    text: str, languages: list[str], reason: str | None
+) -> None:
+    assert refusal(make_interaction(text), Rules(languages=languages)) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ab", "2 characters; at least 3"),
+        ("x" * 4001, "4001 characters; at most 4000"),
+        ("\x00\x01\x02\x03\x04", "cannot be printed"),
+        ("Name a fruit.", "consented to"),
+    ],
+)
+def test_every_decision_is_explained(text: str, words: str) -> None:
+    decision = decide(make_interaction(text), RULES)
+    assert words in decision.explanation
+    assert decision.accepted == (text == "Name a fruit.")
+
+
+def test_the_rules_are_those_of_the_settings() -> None:
+    settings = Settings(prompts_per_customer=7, prompt_max_chars=9, valid_percent=20, prompt_languages=["de"])
+    assert rules_of(settings) == Rules(most_per_customer=7, max_chars=9, valid_percent=20, languages=["de"])
+    assert rules_of(Settings()) == RULES
 
 
 def test_a_conversation_without_a_user_is_no_prompt() -> None:
@@ -78,3 +116,12 @@ def test_a_prompt_takes_its_id_customer_and_split_from_its_interaction() -> None
     assert prompt.interaction_id == "int_42"
     assert (prompt.customer, prompt.messages) == ("acme", interaction.messages)
     assert prompt.split == split_of("acme", RULES)
+    assert prompt.id == prompt_id("int_42")
+    assert (prompt.key_id, prompt.use_case, prompt.masked) == ("key_1", "other", {})
+
+
+def test_a_prompt_is_masked_and_tagged() -> None:
+    interaction = make_interaction("Could you write a friendly letter to ada@lovelace.org, about her 36 machines?")
+    prompt = to_prompt(interaction, RULES)
+    assert prompt.messages == make_messages("Could you write a friendly letter to <EMAIL_1>, about her 36 machines?")
+    assert (prompt.masked, prompt.use_case, prompt.language) == ({"email": 1}, "generation", "en")
