@@ -12,7 +12,7 @@ import hmac
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
@@ -60,6 +60,7 @@ def create(
     owner: str,
     *,
     group: str = "",
+    skills: Sequence[str] = (),
     consent: bool = True,
     not_before: datetime | None = None,
     expires_at: datetime | None = None,
@@ -73,6 +74,7 @@ def create(
         role: what the key may do, see `ROLES`.
         owner: customer, labeler or operator that the key stands for.
         group: labeler group.
+        skills: what a labeler may be given beyond the ordinary, such as ``lang:de``.
         consent: may this customer's prompts be used for training?
         not_before: when the key begins to work; at once by default.
         expires_at: when it stops; never by default.
@@ -99,6 +101,7 @@ def create(
         owner=owner,
         secret_sha256=hash_secret(secret, ledger.pepper),
         group=group,
+        skills=sorted(set(skills)),
         consent=consent,
         created_at=now,
         not_before=not_before,
@@ -179,16 +182,19 @@ def adjust(
     key_id: str,
     *,
     consent: bool | None = None,
+    skills: Sequence[str] | None = None,
     requests_per_minute: int | None = None,
     tokens_per_day: int | None = None,
 ) -> ApiKey:
-    """Change a key's consent or quotas, those that are given, and return it.
+    """Change a key's consent, skills or quotas, those that are given, and return it.
 
     Raises:
         NotFound: no key has this id.
     """
     wanted = {"consent": consent, "requests_per_minute": requests_per_minute, "tokens_per_day": tokens_per_day}
     given: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    if skills is not None:
+        given["skills"] = sorted(set(skills))
     return _change(ledger, key_id, lambda key, _: msgspec.structs.replace(key, **given))
 
 

@@ -6,6 +6,7 @@ a queue holds is in ``scripts/shared/places.lua``.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
@@ -188,6 +189,14 @@ def taken(ledger: Ledger, labeler: str, now: Clock = time.time) -> dict[str, int
     with ledger.reach() as client:
         counts = cast(dict[str, str], client.hgetall(keys.taken(labeler, int(now() // DAY_S))))
     return {queue: int(count) for queue, count in counts.items()}
+
+
+def answered(ledger: Ledger, labeler: str, now: Clock = time.time) -> dict[str, int]:
+    """Return how many items a labeler was given today (UTC), did not give back and does not hold now, by queue."""
+    given = taken(ledger, labeler, now)
+    with ledger.reach() as client:
+        held = Counter(value.split(" ")[-1] for value in cast(list[str], client.hvals(keys.holding(labeler))))
+    return {queue: max(0, count - held[queue]) for queue, count in given.items()}
 
 
 def waiting(ledger: Ledger, queue: str) -> int:

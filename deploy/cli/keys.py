@@ -1,7 +1,7 @@
 """``whetstone keys``: create, list, change, revoke; each change is in the audit."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -15,6 +15,7 @@ from feedback.records import ApiKey, utc_now
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `whetstone keys list` shows it.")]
 PER_MINUTE = typer.Option(min=0, help="Most requests in a minute; 0 for the server's default.")
 PER_DAY = typer.Option(min=0, help="Most tokens in a UTC day; 0 for the server's default.")
+SKILL = typer.Option(help="What a labeler may be given beyond the ordinary, such as lang:de; repeat it for more.")
 app = typer.Typer(help="API keys of customers, labelers, operators and metrics readers.", no_args_is_help=True)
 
 
@@ -23,6 +24,7 @@ def create(
     role: Annotated[str, typer.Argument(help="client, labeler, operator or metrics.")],
     owner: Annotated[str, typer.Argument(help="Customer, labeler or operator that the key stands for.")],
     group: Annotated[str, typer.Option(help="Labeler group: training or held-out.")] = "",
+    skill: Annotated[list[str] | None, SKILL] = None,
     consent: Annotated[
         bool, typer.Option("--consent/--no-consent", help="May this customer's prompts be used for training?")
     ] = True,
@@ -36,14 +38,15 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key and print it; it cannot be shown again."""
-    if group and role != "labeler":
-        raise ConfigError(f"--group is for labelers, not for role {role!r}")
+    if (group or skill) and role != "labeler":
+        raise ConfigError(f"{'--group' if group else '--skill'} is for labelers, not for role {role!r}")
     at, start = ledger(), utc_now() + timedelta(days=starts_days)
     secret, key = access.create(
         at,
         role,
         owner,
         group=group,
+        skills=skill or [],
         consent=consent,
         not_before=start if starts_days else None,
         expires_at=start + timedelta(days=expires_days) if expires_days else None,
@@ -76,20 +79,21 @@ def change(
     consent: Annotated[
         bool | None, typer.Option("--consent/--no-consent", help="May this customer's prompts be used for training?")
     ] = None,
+    skill: Annotated[list[str] | None, SKILL] = None,
     requests_per_minute: Annotated[int | None, PER_MINUTE] = None,
     tokens_per_day: Annotated[int | None, PER_DAY] = None,
     actor: Actor = "",
     as_json: Json = False,
 ) -> None:
-    """Change a key's consent or quotas; serving processes follow within seconds."""
+    """Change a key's consent, skills (all of them anew) or quotas; serving processes follow within seconds."""
     given = {"consent": consent, "requests_per_minute": requests_per_minute, "tokens_per_day": tokens_per_day}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if skill:
+        changes["skills"] = skill
     if not changes:
-        raise ConfigError("nothing to change; give --consent, --no-consent or a quota")
+        raise ConfigError("nothing to change; give --consent, --no-consent, a skill or a quota")
     at = ledger()
-    key = access.adjust(
-        at, key_id, consent=consent, requests_per_minute=requests_per_minute, tokens_per_day=tokens_per_day
-    )
+    key = access.adjust(at, key_id, **changes)
     said = ", ".join(f"{name}={value}" for name, value in changes.items())
     promotion.note(at, actor, "change key", key.id, said)
     if as_json:

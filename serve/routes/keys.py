@@ -13,7 +13,7 @@ from msgspec import Meta
 from feedback import access, promotion
 from feedback.errors import ConfigError, NotFound
 from feedback.records import ApiKey, Role, utc_now
-from serve.asking.schemas import Body, ItemId, body, described
+from serve.asking.schemas import Body, Id, ItemId, body, described
 from serve.dependencies import Dependencies
 from serve.door.auth import require
 from serve.errors import InvalidRequest
@@ -23,6 +23,7 @@ Owner = Annotated[str, Meta(min_length=1, max_length=100, pattern=ONE_LINE)]
 Moment = Annotated[datetime, Meta(tz=True)]
 PerMinute = Annotated[int, Meta(ge=0, le=10**6)]
 PerDay = Annotated[int, Meta(ge=0, le=10**12)]
+Skills = Annotated[list[Id], Meta(max_length=20)]
 
 
 class KeyIn(Body, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class KeyIn(Body, frozen=True, kw_only=True):
     owner: Owner
     group: Literal["", "training", "held-out"] = ""
     """Of a labeler."""
+    skills: Skills = []
+    """Of a labeler: queues may need some, such as `lang:de`."""
     consent: bool = True
     not_before: Moment | None = None
     expires_at: Moment | None = None
@@ -45,6 +48,7 @@ class KeyChange(Body, frozen=True, kw_only=True):
     """What is to change about a key; what is not given stays."""
 
     consent: bool | None = None
+    skills: Skills | None = None
     requests_per_minute: PerMinute | None = None
     tokens_per_day: PerDay | None = None
 
@@ -88,6 +92,8 @@ def _add_all(router: APIRouter, deps: Dependencies) -> None:
         """Make a key and return it with its secret, `key`, which cannot be shown again."""
         if given.group and given.role != "labeler":
             raise InvalidRequest("group: only labelers have one", "group")
+        if given.skills and given.role != "labeler":
+            raise InvalidRequest("skills: only labelers have some", "skills")
         try:
             secret, key = access.create(deps.ledger, **msgspec.structs.asdict(given))
         except ConfigError as error:
@@ -100,10 +106,10 @@ def _add_all(router: APIRouter, deps: Dependencies) -> None:
     def change(
         key_id: ItemId, by: Annotated[ApiKey, operator], given: Annotated[KeyChange, Depends(body(KeyChange))]
     ) -> dict[str, Any]:
-        """Change a key's consent or quotas; all replicas follow within seconds."""
+        """Change a key's consent, skills or quotas; all replicas follow within seconds."""
         changes = {name: value for name, value in msgspec.structs.asdict(given).items() if value is not None}
         if not changes:
-            raise InvalidRequest("give at least one of consent, requests_per_minute and tokens_per_day")
+            raise InvalidRequest("give at least one of consent, skills, requests_per_minute and tokens_per_day")
         key = access.adjust(deps.ledger, key_id, **changes)
         said = ", ".join(f"{name}={value}" for name, value in changes.items())
         promotion.note(deps.ledger, by.owner, "change key", key.id, said)

@@ -5,7 +5,7 @@ Knows when a labeler may have which item; what they see of it is `serve.routes.v
 """
 
 import random
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Response
@@ -70,7 +70,7 @@ def make_router(deps: Dependencies) -> APIRouter:
     @router.get("/queues")
     def list_queues(key: Annotated[ApiKey, labeler]) -> dict[str, Any]:
         """List the queues that the caller may take from, with what waits there and what the caller did today."""
-        today = leases.taken(ledger, key.owner)
+        today = leases.answered(ledger, key.owner)
         return {"queues": [offered(ledger, config, today.get(config.name, 0)) for config in gate.open_to(key)]}
 
     @router.get("/me")

@@ -107,6 +107,7 @@ def test_the_last_operator_key_stays(run: Run, ledger: Ledger) -> None:
     [
         (["keys", "create", "king", "arthur"], 2, "role 'king' is unknown"),
         (["keys", "create", "client", "acme", "--group", "training"], 2, "--group is for labelers"),
+        (["keys", "create", "client", "acme", "--skill", "lang:de"], 2, "--skill is for labelers"),
         (["keys", "create", "client"], 2, "Missing argument"),
         (["keys", "create", "client", "acme", "--tokens-per-day", "-1"], 2, "Invalid value"),
         (["keys", "change", "key_none", "--consent"], 1, "no API key has the id 'key_none'"),

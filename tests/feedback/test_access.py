@@ -190,3 +190,11 @@ def test_keys_are_listed_oldest_first_with_what_was_set(ledger: Ledger) -> None:
     first, second = access.list_keys(ledger)
     assert (first.owner, first.group) == ("lee", "held-out")
     assert (second.owner, second.consent) == ("acme", False)
+
+
+def test_skills_are_kept_and_changed_as_a_whole(ledger: Ledger) -> None:
+    secret, key = access.create(ledger, "labeler", "lee", skills=["medicine", "lang:de", "medicine"])
+    assert access.find(ledger, secret).skills == ["lang:de", "medicine"]
+    assert access.adjust(ledger, key.id, consent=False).skills == ["lang:de", "medicine"]
+    assert access.adjust(ledger, key.id, skills=["law"]).skills == ["law"]
+    assert access.adjust(ledger, key.id, skills=[]).skills == []

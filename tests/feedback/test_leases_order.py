@@ -205,6 +205,16 @@ def test_a_daily_cap_counts_what_was_given_and_not_given_back(ledger: Ledger) ->
     assert lease_next(ledger, daily_cap=2, now=clock), "another day"
 
 
+def test_what_was_answered_today_is_what_was_given_and_is_not_held(ledger: Ledger) -> None:
+    open_items(ledger, 4)
+    assert leases.answered(ledger, "lee") == {}
+    for _ in range(2):
+        answer(ledger, "lee")
+    lease_next(ledger)
+    assert (leases.answered(ledger, "lee"), leases.taken(ledger, "lee")) == ({QUEUE: 2}, {QUEUE: 3})
+    assert leases.answered(ledger, "ann") == {}
+
+
 def test_of_several_queues_each_has_its_own_items_and_caps(ledger: Ledger) -> None:
     open_items(ledger, 1)
     leases.open_item(ledger, "cmp_medical", "medical", 1, 0)

@@ -38,6 +38,7 @@ from serve.routes import (
     practice,
     privacy,
     queue,
+    queues,
     reviews,
     sessions,
     shares,
@@ -112,7 +113,7 @@ class World:
         )
         self.app = FastAPI()
         errors.install(self.app)
-        labelers = (queue, guidelines, practice, writing, reviews, labeling, answers, own_answers)
+        labelers = (queue, queues, guidelines, practice, writing, reviews, labeling, answers, own_answers)
         for module in (account, keys, sessions, feedback, battles, shares, *labelers, operations, canary, health):
             self.app.include_router(module.make_router(self.deps))
         self.app.include_router(privacy.make_router(self.deps))

@@ -120,3 +120,14 @@ def test_only_operators_have_all_keys(world: World, role: str) -> None:
     for method, path in (("GET", ALL), ("POST", ALL), ("PATCH", f"{ALL}/key_x"), ("POST", f"{ALL}/key_x/revoke")):
         body = {"role": "operator", "owner": "eve"} if method == "POST" else None
         assert world.call(method, path, body, role=role).status_code == 403
+
+
+def test_an_operator_gives_a_labeler_skills(world: World) -> None:
+    body = {"role": "labeler", "owner": "lee", "skills": ["lang:de"]}
+    made = world.call("POST", "/v1/operations/keys", body, role="operator")
+    assert (made.status_code, made.json()["skills"]) == (201, ["lang:de"])
+    path = f"/v1/operations/keys/{made.json()['id']}"
+    changed = world.call("PATCH", path, {"skills": ["lang:de", "medicine"]}, role="operator")
+    assert changed.json()["skills"] == ["lang:de", "medicine"]
+    refused = world.call("POST", "/v1/operations/keys", {**body, "role": "client"}, role="operator")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "skills")

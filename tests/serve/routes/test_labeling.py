@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from feedback import labels, leases
+from feedback import comparisons, keys, labelers, labels, leases, metrics, reviews
+from tests.builders import make_comparison
 
 if TYPE_CHECKING:
     from tests.serve.routes.conftest import World
@@ -128,3 +129,92 @@ def test_item_that_is_not_there_is_a_clear_refusal(world: "World", item_id: str,
     answer = world.call("POST", f"/v1/labeling/items/{item_id}/{action}", body, role="labeler")
     assert answer.status_code in (400, 404, 409)
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def skip(world: "World", item: dict[str, Any], owner: str, reason: str = "language", note: str = "") -> Any:
+    body = {"token": item["token"], "reason": reason, "note": note}
+    return world.call("POST", f"/v1/labeling/items/{item['item_id']}/skip", body, role="labeler", owner=owner)
+
+
+def test_an_item_that_three_labelers_skipped_goes_to_review_and_to_nobody_else(world: "World") -> None:
+    comparison = world.comparison(k=2)
+    for owner, note in (("ada", "Swedish?"), ("bob", ""), ("cy", "")):
+        assert reviews.open_count(world.ledger) == 0
+        assert skip(world, lease(world, owner=owner), owner, note=note).status_code == 200
+    (review,) = reviews.open_reviews(world.ledger)
+    assert (review.item_id, review.reason) == (comparison.id, "skips")
+    assert sorted(review.details) == ["language", "language: Swedish?"]
+    answer = world.call("POST", "/v1/labeling/next", {"queue": "training"}, role="labeler", owner="dan")
+    assert answer.status_code == 204
+
+
+def test_a_report_holds_an_item_for_everybody_and_alerts(world: "World") -> None:
+    comparison = world.comparison(k=2, overlap=3)
+    mine, theirs = lease(world), lease(world, owner="bob")
+    path = f"/v1/labeling/items/{comparison.id}/report"
+    body = {"token": mine["token"], "reason": "personal_data", "note": "a phone number"}
+    before = metrics.reports_total.labels("personal_data")._value.get()
+    assert world.call("POST", path, body, role="labeler").status_code == 200
+    assert metrics.reports_total.labels("personal_data")._value.get() == before + 1
+    (review,) = reviews.open_reviews(world.ledger)
+    assert (review.item_id, review.reason, review.details) == (comparison.id, "report", ["personal_data: a phone number"])
+    answer = world.call("POST", "/v1/labeling/next", {"queue": "training"}, role="labeler", owner="cy")
+    assert answer.status_code == 204
+    assert submit(world, theirs, owner="bob", ranking=[[0], [1]]).status_code == 200, "what was begun may be answered"
+    again = world.call("POST", path, body, role="labeler")
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "lease_lost")
+
+
+def test_a_report_of_a_check_holds_what_it_repeats_too(world: "World") -> None:
+    original = world.comparison(k=2, overlap=2)
+    world.ledger.redis.zrem(keys.queue("training"), original.id)
+    check = make_comparison(k=2, id="cmp_check", check_of=original.id, purpose="gold")
+    assert comparisons.add(world.ledger, check)
+    leases.open_item(world.ledger, check.id, "training", 1, 0)
+    item = lease(world)
+    body = {"token": item["token"], "reason": "illegal"}
+    assert world.call("POST", f"/v1/labeling/items/{check.id}/report", body, role="labeler").status_code == 200
+    assert {review.item_id for review in reviews.open_reviews(world.ledger)} == {check.id, original.id}
+
+
+def test_an_item_that_was_fetched_ahead_can_be_handed_back(world: "World") -> None:
+    world.comparison(k=2)
+    item = lease(world)
+    path = f"/v1/labeling/items/{item['item_id']}/return"
+    assert world.call("POST", path, {"token": item["token"]}, role="labeler").status_code == 200
+    assert world.call("POST", path, {"token": item["token"]}, role="labeler").status_code == 409
+    assert lease(world)["item_id"] == item["item_id"]
+
+
+def test_a_draft_comes_back_with_its_item(world: "World") -> None:
+    world.comparison(k=2)
+    item = lease(world)
+    assert item["draft"] is None
+    body = {"token": item["token"], "draft": {"ranks": [1, 2]}}
+    assert world.call("PUT", f"/v1/labeling/items/{item['item_id']}/draft", body, role="labeler").status_code == 200
+    leases.renew(world.ledger, item["item_id"], "ada", item["token"], lease_s=0.001)
+    world.comparison(k=2)
+    again = lease(world)
+    assert (again["item_id"], again["draft"]) == (item["item_id"], {"ranks": [1, 2]})
+    assert again["token"] > item["token"]
+
+
+def test_an_item_that_was_erased_between_lease_and_look_is_passed_over(world: "World") -> None:
+    gone = world.comparison(k=2)
+    world.ledger.redis.delete(keys.comparison(gone.id))
+    there = world.comparison(k=2)
+    assert lease(world)["item_id"] == there.id
+    world.ledger.redis.delete(keys.comparison(world.comparison(k=2).id))
+    assert world.call("POST", "/v1/labeling/next", {"queue": "training"}, role="labeler").status_code == 204
+
+
+def test_a_queue_that_is_not_there_is_not_found(world: "World") -> None:
+    answer = world.call("POST", "/v1/labeling/next", {"queue": "nowhere"}, role="labeler")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_a_paused_labeler_is_given_nothing(world: "World") -> None:
+    world.comparison(k=2)
+    labelers.pause(world.ledger, "ada", "olga", "checks failed")
+    answer = world.call("POST", "/v1/labeling/next", {}, role="labeler")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "paused")
