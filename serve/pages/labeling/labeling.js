@@ -1,258 +1,250 @@
-// The labeling page: shows one item, turns keys into a draft, submits it once.
+// The labeling page: puts one item after the other on the desk, turns keys into moves, sends each answer once.
 
-import { $, $$, announce, clock, el, toast } from "/static/shared/dom.js";
+import { $, announce, clock, toast } from "/static/shared/dom.js";
 import { call, report, signIn } from "/static/shared/api.js";
-import * as lease from "/static/labeling/lease.js";
+import * as answers from "/static/labeling/answers.js";
+import * as cards from "/static/labeling/cards.js";
+import * as dialogs from "/static/labeling/dialogs.js";
+import * as drafts from "/static/labeling/drafts.js";
+import * as form from "/static/labeling/form.js";
+import * as guidelines from "/static/labeling/guidelines.js";
+import * as held from "/static/labeling/held.js";
+import * as legend from "/static/labeling/legend.js";
+import * as moves from "/static/labeling/moves.js";
+import * as outbox from "/static/labeling/outbox.js";
+import * as practice from "/static/labeling/practice.js";
+import * as queues from "/static/labeling/queues.js";
 import * as rank from "/static/labeling/ranking.js";
-import * as view from "/static/labeling/view.js";
+import * as reading from "/static/labeling/reading.js";
+import * as statistics from "/static/labeling/statistics.js";
+import { toSubmission } from "/static/labeling/submission.js";
+import { change, focus, on, place, work } from "/static/labeling/work.js";
 
-const SKIPS = [
-  "I do not know the language",
-  "It needs knowledge I lack",
-  "It is broken",
-  "It is too long",
-  "It is offensive",
-  "Something else",
-];
 const LOOK_AGAIN_S = 10;
+const SOON_S = 120;
+const UNDO_S = 6; // a skip can be taken back for so long
 
-let item = null;
-let draft = null;
-let focused = 0;
-let history = [];
-let sending = false;
-let stopLease = () => {};
+const onTheirWay = new Map(); // item_id -> {item, draft} of answers that are not stored yet
+let skipping = null; // {item, draft, reason, note, timer}: a skip that can still be taken back
 let lookAgain = 0;
+let fetching = false;
 
-async function showTally() {
-  const me = await call("GET", "/v1/labeling/me");
-  const today = me.labels_today + me.demonstrations_today;
-  $("#tally").textContent = `${me.labeler}: ${today} today, ${me.labels + me.demonstrations} in all`;
-}
-
+/** Show the next item, unless one is on the desk already. */
 async function nextItem() {
-  stopLease();
   clearTimeout(lookAgain);
+  if (fetching) return;
+  fetching = true;
   try {
-    show(await lease.next($("#queue").value));
+    show(await held.next(queues.chosen()));
   } catch (error) {
-    report(error);
-    lookAgain = setTimeout(nextItem, (error.retryAfter_s ?? LOOK_AGAIN_S) * 1000);
+    show(null);
+    await instead(error);
+  } finally {
+    fetching = false;
   }
 }
 
-function show(found) {
-  item = found;
-  $("#work").hidden = $("#order").hidden = $("#lease").hidden = !item;
+/** Do what the server asks for before it hands out an item. */
+async function instead(error) {
+  if (error.status === 401) return report(error);
+  $("#empty-title").textContent = "No item for now";
+  $("#empty-text").textContent = error.message;
+  clearTimeout(lookAgain);
+  if (error.code === "must_acknowledge") return (await guidelines.acknowledge()) && setTimeout(nextItem);
+  if (error.code === "must_practise") return practice.start();
+  lookAgain = setTimeout(nextItem, Math.max(LOOK_AGAIN_S, error.retryAfter_s) * 1000);
+}
+
+function show(item, draft = item && drafts.load(item), mode = "item") {
+  clearTimeout(lookAgain);
+  place(item, draft, mode);
+  $("#work").hidden = !item;
+  $("#lease").hidden = mode !== "item" || !item;
   $("#empty").hidden = Boolean(item);
   if (!item) {
     lookAgain = setTimeout(nextItem, LOOK_AGAIN_S * 1000);
+    $("#empty-title").textContent = "Nothing left in this queue";
+    $("#empty-text").textContent = "You have answered everything that is open for you. This page looks again every 10 s.";
     return announce("Nothing left in this queue");
   }
-  draft = lease.loadDraft(item) ?? rank.newDraft(item.completions.length);
-  if (draft.ranks.length !== item.completions.length) draft = rank.newDraft(item.completions.length);
-  history = [];
-  focused = 0;
-  $("#saved").textContent = "";
-  lease.acted();
-  view.drawItem(item, draft, { change: (edit) => change(edit(draft)), focus, mark });
-  draw();
-  stopLease = lease.keepAlive(item, showLease, leaseLost);
   scrollTo(0, 0);
+  showLease();
+  focus(0, 1);
   if (item.kind === "demonstration") $("#response").focus();
-  else focus(0);
+  else cards.reveal();
+  if (mode === "item") queues.begun(item);
 }
 
-function draw() {
-  view.drawDraft(item, draft, sending);
+function showLease() {
+  if (work.mode !== "item" || !work.item) return;
+  const left_s = work.item.deadline_s - Date.now() / 1000;
+  $("#lease").textContent = `${clock(left_s)} left`;
+  $("#lease").classList.toggle("bad", left_s < SOON_S);
 }
 
-function change(after, keep = true) {
-  if (!item || sending) return;
-  if (keep) history.push(draft);
-  draft = { ...after, active_s: draft.active_s + lease.acted() };
-  lease.saveDraft(item, draft);
-  $("#saved").textContent = "draft kept";
-  draw();
-}
-
-function mark(position) {
-  focused = position;
-  $$("#cards .card").forEach((card, index) => card.setAttribute("aria-current", String(index === position)));
-}
-
-function focus(position) {
-  const cards = $$("#cards .card");
-  if (!cards.length) return;
-  const card = cards[Math.min(Math.max(position, 0), cards.length - 1)];
-  if (!card.contains(document.activeElement)) card.focus({ preventScroll: true });
-  mark(cards.indexOf(card));
-  card.scrollIntoView({ block: "nearest" });
-}
-
-function setRank(digit) {
-  change(rank.setRank(draft, focused, digit));
-  const place = rank.groups(draft.ranks).findIndex((group) => group.includes(focused));
-  announce(place < 0 ? `${rank.letter(focused)} has no rank` : `${rank.letter(focused)} is now number ${place + 1}`);
-  const open = rank.unranked(draft.ranks);
-  if (digit && open.length) focus(open.find((position) => position > focused) ?? open[0]);
-}
-
+/** Send the answer on the desk, unless something stands in the way; what is odd is asked about once. */
 async function submit() {
-  if (!item || sending) return;
-  const obstacle = rank.problem(item, draft);
-  if (obstacle) return toast(obstacle);
-  draft = { ...draft, active_s: draft.active_s + lease.acted() };
-  const path = `/v1/labeling/items/${encodeURIComponent(item.item_id)}/submit`;
-  sending = true;
-  draw();
-  try {
-    await untilAnswered(() => call("POST", path, rank.toSubmission(item, draft)));
-    announce("Stored");
-    await moveOn(false);
-    showTally().catch(() => {});
-  } catch (error) {
-    if (error.code === "lease_lost") await leaseLost();
-    else report(error);
-  } finally {
-    sending = false;
-    if (item) draw();
+  const { item, mode, busy, seen } = work;
+  if (!item || busy) return;
+  reading.count();
+  const obstacle = rank.problem(item, work.draft, seen);
+  if (obstacle) {
+    if (seen.includes(false)) cards.revealUnseen(seen.indexOf(false));
+    return toast(obstacle);
   }
-}
-
-/** Repeat a call while the server is away; a submission carries its id, so that it counts once. */
-async function untilAnswered(attempt) {
-  for (;;) {
-    try {
-      const answer = await attempt();
-      $("#saved").textContent = "stored";
-      return answer;
-    } catch (error) {
-      if (!error.passing) throw error;
-      $("#saved").textContent = `not stored yet: ${error.message}; trying again`;
-      await new Promise((done) => setTimeout(done, error.retryAfter_s * 1000));
-    }
+  const odd = rank.warnings(item, work.draft).join(" ");
+  if (odd && odd !== work.draft.agreed) {
+    change((draft) => ({ ...draft, agreed: odd }));
+    announce(odd);
+    return toast(`${odd} Submit again to keep it so.`);
   }
-}
-
-async function moveOn(keepDraft) {
-  if (item) lease.drop(item, keepDraft);
-  item = null;
+  if (mode === "practice") return practice.answer();
+  if (mode === "revision") return answers.revise();
+  const { draft } = work;
+  onTheirWay.set(item.item_id, { item, draft });
+  held.drop(item);
+  const what = item.kind === "demonstration" ? "demonstration" : "label";
+  outbox.post({ path: held.path(item, "submit"), body: toSubmission(item, draft, guidelines.basis()), item_id: item.item_id, what });
   await nextItem();
 }
 
-async function leaseLost() {
-  toast("This item went back to the queue; your draft is kept for when you get it again.", "bad");
-  await moveOn(true);
+function stored(entry) {
+  const sent = onTheirWay.get(entry.item_id);
+  onTheirWay.delete(entry.item_id);
+  if (entry.what === "skip") return;
+  if (entry.what === "own") return toast("Your answer is stored.");
+  drafts.forget(sent?.item ?? { item_id: entry.item_id });
+  announce("Stored");
+  legend.counted();
+  queues.counted();
+  if (!work.item) nextItem();
 }
 
-function showLease(left_s) {
-  $("#lease").textContent = `${clock(left_s)} left`;
-  $("#lease").classList.toggle("soon", left_s < 120);
-}
-
-function askSkip() {
-  const dialog = $("#skip-dialog");
-  dialog.returnValue = "";
-  dialog.showModal();
-}
-
-async function skip(reason) {
-  const path = `/v1/labeling/items/${encodeURIComponent(item.item_id)}/skip`;
-  try {
-    await call("POST", path, { token: item.token, reason });
-    await moveOn(false);
-  } catch (error) {
-    if (error.code === "lease_lost") await leaseLost();
-    else report(error);
+function refused(entry, error) {
+  const sent = onTheirWay.get(entry.item_id);
+  onTheirWay.delete(entry.item_id);
+  if (error.code === "lease_lost" && entry.what !== "skip") {
+    toast("This item went back to the queue; your draft is kept for when you get it again.", "bad");
+    if (!work.item) nextItem();
+    return;
   }
+  toast(`Not stored: ${error.message}`, "bad");
+  if (!sent) return;
+  if (work.item && work.mode === "item") held.putBack(work.item);
+  held.adopt(sent.item);
+  show(sent.item, { ...sent.draft });
 }
 
-function onKey(event) {
-  if (!item || $("dialog[open]")) return;
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return handled(event, submit);
-  const typing = event.target.matches("input, textarea, select");
-  const leave = () => (item.kind === "comparison" ? focus(focused) : event.target.blur());
-  if (typing && event.key === "Escape") return handled(event, leave);
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  const digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code)?.[1];
-  const common = { s: askSkip, "?": toggleLegend };
-  if (common[event.key]) return handled(event, common[event.key]);
-  if (item.kind !== "comparison") return;
-  if (digit !== undefined) return handled(event, () => onDigit(Number(digit), event.shiftKey));
-  const flag = rank.FLAGS.find(([, key]) => key === event.key);
-  if (flag) return handled(event, () => change(rank.toggleFlag(draft, focused, flag[0])));
-  const actions = {
-    j: () => focus(focused + 1),
-    ArrowDown: () => focus(focused + 1),
-    k: () => focus(focused - 1),
-    ArrowUp: () => focus(focused - 1),
-    Backspace: () => setRank(0),
-    n: () => $("#note").focus(),
-    z: () => history.length && change(history.pop(), false),
-  };
-  if (actions[event.key]) handled(event, actions[event.key]);
+function waiting(count, error) {
+  $("#saved").textContent = error ? `${count} not stored yet: ${error.message}; trying again` : "";
 }
 
-function onDigit(digit, shifted) {
-  if (shifted) return digit >= 1 && digit <= 7 && change(rank.setQuality(draft, focused, digit));
-  if (digit) return setRank(digit);
-  change(rank.tieAll(draft));
-  announce(draft.all_bad ? "all bad" : "all tied");
+function lost(item) {
+  if (skipping?.item.item_id === item.item_id) return clearSkip();
+  if (work.item?.item_id !== item.item_id || work.mode !== "item") return;
+  toast("This item went back to the queue; your draft is kept for when you get it again.", "bad");
+  nextItem();
 }
 
-function handled(event, action) {
-  event.preventDefault();
-  action();
+/** Go on to the next item; for some seconds the skipped one can be had back. */
+async function skip(reason, note = "") {
+  const { item, draft } = work;
+  flushSkip();
+  skipping = { item, draft, reason, note, timer: setTimeout(flushSkip, UNDO_S * 1000) };
+  toast("Skipped. z brings it back.");
+  announce("Skipped; undo brings it back");
+  await nextItem();
 }
 
-function toggleLegend() {
-  $("#legend").hidden = !$("#legend").hidden;
-  $("#legend-toggle").setAttribute("aria-expanded", String(!$("#legend").hidden));
-  localStorage.setItem("whetstone-legend", $("#legend").hidden ? "off" : "on");
+function clearSkip() {
+  clearTimeout(skipping?.timer);
+  const before = skipping;
+  skipping = null;
+  return before;
 }
 
-function wire() {
-  document.addEventListener("keydown", onKey);
-  $("#submit").addEventListener("click", submit);
-  $("#skip").addEventListener("click", askSkip);
-  $("#again").addEventListener("click", nextItem);
-  $("#legend-toggle").addEventListener("click", toggleLegend);
-  if (localStorage.getItem("whetstone-legend") === "off") toggleLegend();
-  $("#response").addEventListener("input", (event) => change({ ...draft, response: event.target.value }, false));
-  $("#note").addEventListener("input", (event) => change({ ...draft, note: event.target.value }, false));
-  $("#queue").addEventListener("change", changeQueue);
-  wireSkip($("#skip-dialog"));
+function flushSkip() {
+  const before = clearSkip();
+  if (!before) return;
+  const { item, reason, note } = before;
+  held.drop(item);
+  drafts.forget(item);
+  outbox.post({ path: held.path(item, "skip"), body: { token: item.token, reason, note }, item_id: item.item_id, what: "skip" });
 }
 
-function wireSkip(dialog) {
-  const choices = SKIPS.map((words, index) =>
-    el("button", { type: "submit", value: words }, el("kbd", { text: String(index + 1) }), words),
-  );
-  $("#skip-reasons").append(...choices);
-  dialog.addEventListener("keydown", (event) => {
-    const chosen = SKIPS[Number(event.key) - 1];
-    if (chosen) handled(event, () => dialog.close(chosen));
-  });
-  dialog.addEventListener("close", () => dialog.returnValue && item && skip(dialog.returnValue));
+/** Bring the item back whose skip can still be taken back; return false if there is none. */
+function unskip() {
+  const before = clearSkip();
+  if (!before) return false;
+  if (work.item && work.mode === "item") held.putBack(work.item);
+  show(before.item, before.draft);
+  announce("The skipped item is back");
+  return true;
 }
 
-/** An item left behind comes back to this person, with its draft, when its lease has run out. */
+async function reportItem(reason, note) {
+  const { item } = work;
+  try {
+    await call("POST", held.path(item, "report"), { token: item.token, reason, note });
+    toast("Reported; nobody is given this item until an operator has looked at it.");
+  } catch (error) {
+    if (error.code !== "lease_lost") return report(error);
+  }
+  held.drop(item);
+  drafts.forget(item);
+  await nextItem();
+}
+
 async function changeQueue() {
-  localStorage.setItem("whetstone-queue", $("#queue").value);
-  $("#queue").blur();
-  await moveOn(true);
+  held.giveBackAhead();
+  await drafts.flush();
+  if (work.item && work.mode === "item") held.handBack(work.item);
+  await nextItem();
+}
+
+/** Leave practice or a revision, and go back to the item that waits. */
+function backToWork() {
+  const waits = held.onDesk();
+  if (waits) show(waits);
+  else nextItem();
+}
+
+function wire(labeler) {
+  reading.begin();
+  cards.begin();
+  form.begin();
+  legend.begin();
+  dialogs.begin({ skip, report: reportItem });
+  guidelines.begin(labeler);
+  queues.begin(changeQueue);
+  statistics.begin();
+  practice.begin({ show, done: backToWork });
+  answers.begin({ show, done: backToWork });
+  moves.begin({ submit, unskip });
+  drafts.open(labeler, (words) => outbox.waiting() || ($("#saved").textContent = words));
+  on("draft", ({ item, draft, mode }) => {
+    if (mode !== "item") return;
+    drafts.save(item, draft);
+    if (rank.nearlyDone(item, draft)) held.prefetch(queues.chosen());
+  });
+  $("#submit").addEventListener("click", submit);
+  $("#again").addEventListener("click", nextItem);
+  addEventListener("pagehide", () => {
+    flushSkip();
+    held.giveBackAhead();
+  });
+  outbox.open(labeler, { stored, refused, waiting });
+  held.keepAlive(showLease, lost);
 }
 
 signIn(
   () => call("GET", "/v1/labeling/me"),
-  async () => {
-    wire();
-    $("#queue").value = localStorage.getItem("whetstone-queue") ?? "training";
-    showTally().catch(() => {});
-    const held = await lease.resume();
-    if (held) $("#queue").value = held.queue;
-    if (held) show(held);
+  async (me) => {
+    wire(me.labeler);
+    await Promise.all([guidelines.load(), queues.load(me)]).catch(report);
+    const [first, second] = await held.resume();
+    if (second) held.putBack(second);
+    if (first) show(first);
     else await nextItem();
   },
 );

@@ -40,8 +40,8 @@ export async function send(method, path, body, options = {}) {
   }
 }
 
-async function once(method, path, body, { headers = {}, signal }) {
-  const init = { method, signal, headers: { ...headers } };
+async function once(method, path, body, { headers = {}, signal, keepalive = false }) {
+  const init = { method, signal, keepalive, headers: { ...headers } };
   if (!READS.includes(method) && session) init.headers["X-CSRF-Token"] = session.csrf_token;
   if (body !== undefined) {
     init.body = JSON.stringify(body);
