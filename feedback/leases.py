@@ -115,9 +115,7 @@ def renew(
     return float(deadline)
 
 
-def release(
-    ledger: Ledger, item_id: str, labeler: str, token: int, reason: str = "other", note: str = ""
-) -> int:
+def release(ledger: Ledger, item_id: str, labeler: str, token: int, reason: str = "other", note: str = "") -> int:
     """Skip a leased item, never to be offered it again; return how many different labelers have skipped it.
 
     Raises:

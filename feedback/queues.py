@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from feedback import keys
-from feedback.client import Ledger, decode, encode
+from feedback.client import Ledger, encode
 from feedback.errors import InvalidRecord, NotFound
 from feedback.records import Prompt, Purpose, QueueConfig
 
@@ -24,7 +24,7 @@ BUILT_IN: Mapping[str, QueueConfig] = {
 }
 """Those that are there before an operator said anything."""
 REQUESTS = QueueConfig(name=DEMONSTRATION, random_percent=0, disagreement_percent=0)
-"""What holds for requests for demonstrations unless an operator said otherwise; only caps, goal, needs and times count."""
+"""What holds for requests for demonstrations unless an operator said otherwise: caps, goal, needs, times; no draws."""
 RESERVED = ("checks",)
 
 
@@ -40,8 +40,10 @@ def get(ledger: Ledger, name: str) -> QueueConfig:
     Raises:
         NotFound: no such queue.
     """
-    found = ledger.hget(keys.QUEUES, name, QueueConfig) or BUILT_IN.get(name) or (
-        REQUESTS if name == DEMONSTRATION else None
+    found = (
+        ledger.hget(keys.QUEUES, name, QueueConfig)
+        or BUILT_IN.get(name)
+        or (REQUESTS if name == DEMONSTRATION else None)
     )
     if found is None:
         raise NotFound(f"no queue {name!r}")

@@ -26,9 +26,7 @@ def make_router(deps: Dependencies) -> APIRouter:
         """List all queues with their settings and what waits in them, and who skips much today."""
         found = [*queues.configs(deps.ledger).values(), queues.get(deps.ledger, queues.DEMONSTRATION)]
         flagged = {
-            name: count
-            for name, count in leases.skipped(deps.ledger).items()
-            if count >= deps.settings.skips_flagged
+            name: count for name, count in leases.skipped(deps.ledger).items() if count >= deps.settings.skips_flagged
         }
         return {"queues": [seen(config) for config in found], "skipping": flagged}
 
@@ -37,7 +35,8 @@ def make_router(deps: Dependencies) -> APIRouter:
         name: QueuePath, key: Annotated[ApiKey, operator], given: Annotated[QueueConfigIn, Depends(body(QueueConfigIn))]
     ) -> dict[str, Any]:
         """Change a queue, or add one; what is absent stays as it is. Items that wait there keep their slots."""
-        settings = {field: value for field, value in msgspec.structs.asdict(given).items() if value is not msgspec.UNSET}
+        everything = msgspec.structs.asdict(given)
+        settings = {field: value for field, value in everything.items() if value is not msgspec.UNSET}
         config = queues.put(deps.ledger, name, **settings)
         said = ", ".join(f"{field} {value}" for field, value in settings.items())
         promotion.note(deps.ledger, key.owner, "change queue", name, said)

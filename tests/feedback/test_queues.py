@@ -99,9 +99,7 @@ def test_a_labeler_needs_every_skill() -> None:
 
 
 def test_draws_become_checks_and_picks_at_their_shares() -> None:
-    config = QueueConfig(
-        name="q", random_percent=10, disagreement_percent=20, gold_percent=6, repeat_percent=2
-    )
+    config = QueueConfig(name="q", random_percent=10, disagreement_percent=20, gold_percent=6, repeat_percent=2)
     assert queues.lease_of(config, 0.079, 0.5) == (True, "")
     assert queues.lease_of(config, 0.081, 0.099) == (False, "random")
     assert queues.lease_of(config, 0.999, 0.101) == (False, "disagreement")

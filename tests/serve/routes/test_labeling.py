@@ -56,7 +56,6 @@ def test_order_of_completions_differs_between_labelers_and_items_and_is_a_fixed_
     assert len(set(orders.values())) == 12
 
 
-
 def test_empty_queue_is_204(world: "World") -> None:
     for queue in ("training", "agreement", "evaluation", "demonstration"):
         assert world.call("POST", "/v1/labeling/next", {"queue": queue}, role="labeler").status_code == 204
@@ -117,7 +116,6 @@ def test_own_work_is_counted(world: "World") -> None:
     assert world.call("GET", "/v1/labeling/me", role="labeler", owner="bob").json()["labels"] == 0
 
 
-
 @pytest.mark.parametrize("item_id", ["cmp_none", "a" * 101, "..", "a b", "%00", "x%0Aws:keys", "%2e%2e%2f"])
 @pytest.mark.parametrize("action", ["heartbeat", "submit", "skip"])
 def test_item_that_is_not_there_is_a_clear_refusal(world: "World", item_id: str, action: str) -> None:
@@ -157,7 +155,8 @@ def test_a_report_holds_an_item_for_everybody_and_alerts(world: "World") -> None
     assert world.call("POST", path, body, role="labeler").status_code == 200
     assert metrics.reports_total.labels("personal_data")._value.get() == before + 1
     (review,) = reviews.open_reviews(world.ledger)
-    assert (review.item_id, review.reason, review.details) == (comparison.id, "report", ["personal_data: a phone number"])
+    assert (review.item_id, review.reason) == (comparison.id, "report")
+    assert review.details == ["personal_data: a phone number"]
     answer = world.call("POST", "/v1/labeling/next", {"queue": "training"}, role="labeler", owner="cy")
     assert answer.status_code == 204
     assert submit(world, theirs, owner="bob", ranking=[[0], [1]]).status_code == 200, "what was begun may be answered"

@@ -15,9 +15,7 @@ TRAINING = BUILT_IN["training"]
 
 
 def lease_of(comparison: Comparison, labeler: str = "lee", picked: str = "oldest") -> Lease:
-    return Lease(
-        item_id=comparison.id, labeler=labeler, token=7, deadline_s=2e9, leased_at_s=1.9e9, picked=picked
-    )
+    return Lease(item_id=comparison.id, labeler=labeler, token=7, deadline_s=2e9, leased_at_s=1.9e9, picked=picked)
 
 
 def view(comparison: Comparison, labeler: str = "lee", picked: str = "oldest") -> dict[str, Any]:
@@ -49,9 +47,8 @@ def test_a_check_a_repeat_and_another_item_look_alike() -> None:
 
 
 def test_nothing_tells_who_wrote_what() -> None:
-    completions = [
-        make_completion(f"text {index}", policy_version="policy-0666", seed=index, temperature=0.7) for index in range(4)
-    ]
+    stamp = {"policy_version": "policy-0666", "temperature": 0.7}
+    completions = [make_completion(f"text {index}", seed=index, **stamp) for index in range(4)]
     comparison = make_comparison(k=4, completions=completions, customer="acme", authors=["ann"], models=["sft", "live"])
     text = json.dumps(view(comparison, picked="disagreement"))
     for secret in ("policy", "666", "seed", "temperature", "acme", "ann", "sft", "disagreement", "purpose", "check"):
