@@ -34,6 +34,7 @@ ws:sampler:<n>             string  holder of one place for a sampling task     T
 ws:sampling:attempts       hash    comparison id -> attempts                   removed when complete; workers
 ws:sampling:claims         hash    comparison id -> token of its newest claim  removed when complete; workers
 ws:sampling:token          string  last fencing token given out                one, only grows; claim script
+ws:contests                hash    contest id -> Contest                       one per contest; cli, serve -> workers
 ws:sampling:buried         hash    reason -> comparisons buried                one per reason; workers -> metrics
 ws:queues                  hash    name -> QueueConfig                         those that operators changed; serve -> all
 ws:queue:<name>            zset    id of fresh item, by order of service       items that nobody was given; scripts
@@ -70,6 +71,7 @@ ws:tally:<what>:<who>:<n>  string  how often somebody did this in window n     T
 ws:share:<id>              string  Share                                       TTL at most 30 days; serve
 ws:shares:<customer>       set     ids of the customer's shares                TTL as the longest share; serve
 ws:demonstrations          stream  ``record`` = Demonstration                  append-only; submit script
+ws:imported                set     ids of imported labels and ratings          one per label; import script
 ws:reviews                 hash    item id -> Review                           one per reviewed item; review scripts -> serve
 ws:reviews:open            zset    item id, by time                            open reviews; review scripts -> serve
 ws:adjudications           stream  ``record`` = Adjudication                   append-only; review_close script -> snapshots
@@ -117,6 +119,7 @@ SAMPLING_ATTEMPTS = "ws:sampling:attempts"
 SAMPLING_CLAIMS = "ws:sampling:claims"
 SAMPLING_TOKEN = "ws:sampling:token"
 SAMPLING_BURIED = "ws:sampling:buried"
+CONTESTS = "ws:contests"
 QUEUES = "ws:queues"
 LEASES = "ws:leases"
 LABELERS = "ws:labelers"
@@ -124,6 +127,7 @@ GOLD = "ws:gold"
 QUALITY = "ws:quality"
 LABELS = "ws:labels"
 DEMONSTRATIONS = "ws:demonstrations"
+IMPORTED = "ws:imported"
 REVIEWS = "ws:reviews"
 REVIEWS_OPEN = "ws:reviews:open"
 ADJUDICATIONS = "ws:adjudications"

@@ -3,10 +3,11 @@
 Stores and reads; the rules by which a prompt is kept are in `feedback.curation`.
 """
 
+from collections.abc import Iterator
 from typing import cast
 
 from feedback import keys
-from feedback.client import Ledger, encode
+from feedback.client import Ledger, decode, decode_or_none, encode
 from feedback.curation import prefixes
 from feedback.errors import NotFound
 from feedback.records import Prompt
@@ -71,6 +72,22 @@ def get(ledger: Ledger, id: str) -> Prompt:
     if prompt is None:
         raise NotFound(f"no prompt {id!r}")
     return prompt
+
+
+def get_many(ledger: Ledger, ids: list[str]) -> list[Prompt | None]:
+    """Return the prompts with these ids, None where there is none."""
+    if not ids:
+        return []
+    with ledger.reach() as client:
+        texts = cast(list[str | None], client.hmget(keys.PROMPTS, ids))
+    return [decode_or_none(text, Prompt) for text in texts]
+
+
+def each(ledger: Ledger) -> Iterator[Prompt]:
+    """Yield the pool in no order, a page at a time; what is added or removed meanwhile may be missing."""
+    with ledger.reach() as client:
+        for _, text in cast(Iterator[tuple[str, str]], client.hscan_iter(keys.PROMPTS, count=1000)):
+            yield decode(text, Prompt)
 
 
 def all_prompts(ledger: Ledger) -> list[Prompt]:

@@ -42,6 +42,7 @@ from serve.routes import (
     answers,
     battles,
     canary,
+    contests,
     feedback,
     guidelines,
     health,
@@ -91,6 +92,7 @@ ROUTES = (
     reviews,
     operations,
     canary,
+    contests,
     privacy,
     health,
 )

@@ -84,4 +84,4 @@ def _rewards(path: Path, settings: DisagreeSettings, counts: Counts, device: tor
     limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
     groups = read_preferences(settings.comparisons, tokenizer, limits.within(model.context_tokens), counts)
     judged = judge(model, groups, int(tokenizer.pad_token_id), settings.micro_batch_tokens)
-    return {group.id: each.rewards for group, each in zip(groups, judged, strict=True)}
+    return {group.id: list(each.rewards) for group, each in zip(groups, judged, strict=True)}

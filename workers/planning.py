@@ -8,7 +8,7 @@ a comparison is made of (K, models, how many labelers) is said by the queue that
 
 import hashlib
 
-from feedback import collection, comparisons, demonstrations, leases, queues
+from feedback import collection, comparisons, contest_results, contests, demonstrations, leases, queues
 from feedback.client import Ledger
 from feedback.records import Prompt, Purpose
 from workers.settings import WorkerSettings
@@ -53,6 +53,12 @@ def plan_comparisons(ledger: Ledger, settings: WorkerSettings) -> int:
         )
     collection.considered(ledger, "comparison", [prompt.id for prompt in waiting])
     return len(planned)
+
+
+def plan_contests(ledger: Ledger) -> int:
+    """Plan what contests that were just begun ask for, and close those that are over; return how many were planned."""
+    contest_results.settle(ledger)
+    return contests.plan(ledger)
 
 
 def request_demonstrations(ledger: Ledger, settings: WorkerSettings) -> int:

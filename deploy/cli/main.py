@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import guidelines, keys, policies, privacy, rounds, status
+from deploy.cli import contests, guidelines, keys, policies, privacy, rounds, status
 from feedback.errors import ConfigError, LedgerUnavailable, WhetstoneError
 
 REFUSED, USAGE, NO_LEDGER = 1, 2, 3
@@ -28,6 +28,7 @@ app.command("promote")(policies.promote)
 app.command("rollback")(policies.roll_back)
 app.command("lineage")(policies.show_lineage)
 app.add_typer(rounds.app, name="rounds")
+app.add_typer(contests.app, name="contest")
 app.add_typer(guidelines.app, name="guidelines")
 app.command("erase")(privacy.erase)
 app.command("erasures")(privacy.erasures)

@@ -31,7 +31,7 @@ from feedback.records.people import ApiKey, Session
 from feedback.records.serving import AuditEntry, Canary, SwapEvent
 from feedback.records.traffic import Battle, Erasure, Interaction, Rating, Share
 from feedback.records.training import Decision, EvaluationReport, Policy, RewardModel, Round, Snapshot
-from feedback.records.work import Comparison, Completion, Lease, Prompt, QueueConfig, Review, Shot, WrittenPrompt
+from feedback.records.work import Comparison, Completion, Contest, Lease, Prompt, QueueConfig, Review, Shot, WrittenPrompt
 
 __all__ = [
     "Adjudication",
@@ -41,6 +41,7 @@ __all__ = [
     "Canary",
     "Comparison",
     "Completion",
+    "Contest",
     "Count",
     "Decision",
     "Demonstration",

@@ -119,6 +119,24 @@ class QueueConfig(Record, frozen=True, kw_only=True):
     """Seconds until an item that is not kept alive goes back."""
 
 
+class Contest(Record, frozen=True, kw_only=True):
+    """Two policies that labelers judge against each other, without names, on prompts of held-out customers."""
+
+    id: str
+    created_at: datetime
+    a: str
+    """Version."""
+    b: str
+    """Version."""
+    prompts: list[str]
+    """Ids of the prompts, in the order in which they are planned."""
+    overlap: Annotated[int, msgspec.Meta(ge=1, le=20)]
+    """How many different labelers judge each prompt."""
+    actor: str
+    reason: str = ""
+    state: Literal["planned", "running", "done"] = "planned"
+
+
 class Review(Record, frozen=True, kw_only=True):
     """An item taken out of the queues until a reviewer has looked at it."""
 

@@ -50,6 +50,8 @@ INVENTORY: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/erasures"): CLIENTS,
     ("GET", "/v1/erasures/{id}"): CLIENTS,
     ("POST", "/v1/queue"): OPERATORS,
+    ("GET", "/v1/operations/contests"): OPERATORS,
+    ("POST", "/v1/operations/contests"): OPERATORS,
     ("POST", "/v1/labeling/next"): LABELERS,
     ("POST", "/v1/labeling/items/{item_id}/heartbeat"): LABELERS,
     ("POST", "/v1/labeling/items/{item_id}/submit"): LABELERS,
@@ -101,7 +103,7 @@ INVENTORY: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/readyz"): (),
     ("GET", "/metrics"): (),
 }
-PAGES = {"/", "/playground", "/labeling", "/operations", "/privacy", "/share", "/docs", "/openapi.json"}
+PAGES = {"/", "/playground", "/labeling", "/writing", "/operations", "/review", "/privacy", "/share", "/docs", "/openapi.json"}
 STATIC = "/static/{page}/{name}"
 FILLED = {"{key_id}": "key_x", "{item_id}": "cmp_x", "{version}": "live"}
 

@@ -14,5 +14,6 @@ def sweep(ledger: Ledger, settings: WorkerSettings) -> dict[str, int]:
     return {
         "leases_expired": leases.expire(ledger),
         "comparisons_planned": planning.plan_comparisons(ledger, settings),
+        "contest_comparisons_planned": planning.plan_contests(ledger),
         "demonstrations_requested": planning.request_demonstrations(ledger, settings),
     }

@@ -28,6 +28,7 @@ from serve.routes import (
     answers,
     battles,
     canary,
+    contests,
     feedback,
     guidelines,
     health,
@@ -114,7 +115,8 @@ class World:
         self.app = FastAPI()
         errors.install(self.app)
         labelers = (queue, queues, guidelines, practice, writing, reviews, labeling, answers, own_answers)
-        for module in (account, keys, sessions, feedback, battles, shares, *labelers, operations, canary, health):
+        operators = (operations, canary, contests)
+        for module in (account, keys, sessions, feedback, battles, shares, *labelers, *operators, health):
             self.app.include_router(module.make_router(self.deps))
         self.app.include_router(privacy.make_router(self.deps))
         self.client = TestClient(self.app, raise_server_exceptions=False)
