@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-overload
+.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-overload bench-labelers
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -63,6 +63,9 @@ bench-spool: setup-test ## whether logged prompts survive a dead Redis and a kil
 
 bench-overload: setup-test ## what happens when three times as much is asked as can be done
 	@$(BIN)/python -m benchmarks.bench_overload
+
+bench-labelers: setup-test ## how soon a labeler is flagged who works against the others
+	@$(BIN)/python -m benchmarks.bench_labelers
 
 clean: ## remove what was built and run, except the environment
 	rm -rf var .mypy_cache .ruff_cache .pytest_cache

@@ -117,10 +117,20 @@ def assess(labeler: Labeler, prompt: str, completions: Sequence[tuple[str, bool]
         rng: source of the noise.
     """
     golds = [judge(prompt, text, finished) for text, finished in completions]
-    felt = [
-        taste(labeler, gold, len(text.split())) + rng.gauss(0.0, labeler.noise)
-        for gold, (text, _) in zip(golds, completions, strict=True)
-    ]
+    worths = [taste(labeler, gold, len(text.split())) for gold, (text, _) in zip(golds, completions, strict=True)]
+    return view(worths, labeler.noise, golds, rng)
+
+
+def view(worths: Sequence[float], noise: float, golds: Sequence[Gold], rng: random.Random) -> View:
+    """The opinion that follows from what completions are worth to somebody.
+
+    Args:
+        worths: `taste` of each completion.
+        noise: standard deviation of what is added to each, in units of the gold score.
+        golds: what is to be known of each; decides the flags.
+        rng: source of the noise.
+    """
+    felt = [worth + rng.gauss(0.0, noise) for worth in worths]
     order = sorted(range(len(felt)), key=lambda index: -felt[index])
     ranking = [[order[0]]] if order else []
     for before, index in itertools.pairwise(order):
