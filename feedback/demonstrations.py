@@ -44,7 +44,7 @@ def submit(
         demonstration,
         item_of(demonstration),
         token,
-        _substance(demonstration),
+        substance(demonstration),
         ends=demonstration.source != "comparison",
         now=now,
     )
@@ -70,7 +70,7 @@ def revise(
         keys.DEMONSTRATIONS,
         demonstration,
         item_of(demonstration),
-        _substance(demonstration),
+        substance(demonstration),
         revise_s=revise_s,
         now=now,
     )
@@ -98,7 +98,8 @@ def count(ledger: Ledger) -> int:
         return taken - int(client.get(keys.revised(keys.DEMONSTRATIONS)) or 0)
 
 
-def _substance(demonstration: Demonstration) -> str:
+def substance(demonstration: Demonstration) -> str:
+    """Return the digest of what a demonstration says."""
     return submissions.digest(
         item_of(demonstration), demonstration.response, demonstration.based_on, demonstration.revision_of
     )

@@ -92,7 +92,7 @@ def submit(
         Conflict: another label was given under this id; it is kept.
     """
     check(label, comparison, config, flags)
-    return submissions.take(ledger, keys.LABELS, label, comparison.id, token, _substance(label), now=now)
+    return submissions.take(ledger, keys.LABELS, label, comparison.id, token, substance(label), now=now)
 
 
 def revise(
@@ -114,7 +114,7 @@ def revise(
     """
     check(label, comparison, config, flags)
     return submissions.revise(
-        ledger, keys.LABELS, label, comparison.id, _substance(label), revise_s=revise_s, now=now
+        ledger, keys.LABELS, label, comparison.id, substance(label), revise_s=revise_s, now=now
     )
 
 
@@ -153,7 +153,7 @@ def pairs(ranking: Ranking) -> Iterator[tuple[int, int, str]]:
             yield a, b, winner
 
 
-def _substance(label: Label) -> str:
+def substance(label: Label) -> str:
     """Return the digest of what a label says; how long it took is none of it, so a retry may have counted on."""
     said: list[Any] = [
         label.comparison_id,

@@ -13,7 +13,7 @@ import msgspec
 from feedback import archives, demonstration_reviews, keys, reviews, shares
 from feedback.client import Ledger, decode, encode
 from feedback.curation import prefixes, text_of
-from feedback.records import Battle, Comparison, Demonstration, Interaction, Label, Prompt, Rating, Record
+from feedback.records import Adjudication, Battle, Comparison, Demonstration, Interaction, Label, Prompt, Rating, Record
 from feedback.tombstones import Tombstone
 
 PAGE = 1000
@@ -161,11 +161,15 @@ def archived(ledger: Ledger, root: Path, mark: Tombstone) -> int:
     with ledger.reach() as client:
         erased = cast(set[str], client.smembers(keys.ERASED_COMPARISONS))
 
-    def label(row: str) -> str | None:
-        found = decode(row, Label)
-        return encode(msgspec.structs.replace(found, note="")) if found.comparison_id in erased else row
+    def without_note(kind: type[Label | Adjudication]) -> archives.Keep:
+        def keep(row: str) -> str | None:
+            found = decode(row, kind)
+            quotes = found.note and found.comparison_id in erased
+            return encode(msgspec.structs.replace(found, note="")) if quotes else row
 
-    def of(kind: type[Interaction | Demonstration], covers: Callable[..., bool]) -> archives.Keep:
+        return keep
+
+    def of(kind: type[Interaction | Demonstration | Comparison], covers: Callable[..., bool]) -> archives.Keep:
         def keep(row: str) -> str | None:
             if not _names(row, mark):
                 return row
@@ -177,7 +181,9 @@ def archived(ledger: Ledger, root: Path, mark: Tombstone) -> int:
     rules: dict[str, archives.Keep] = {
         "interactions": of(Interaction, mark.covers),
         "demonstrations": of(Demonstration, mark.covers_derived),
-        "labels": label,
+        "comparisons": of(Comparison, mark.covers_derived),
+        "labels": without_note(Label),
+        "adjudications": without_note(Adjudication),
     }
     return sum(archives.rewrite(root / "archive" / name, keep) for name, keep in rules.items())
 

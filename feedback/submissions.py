@@ -13,7 +13,7 @@ import msgspec
 from feedback import keys
 from feedback.client import Ledger, decode, encode
 from feedback.errors import Conflict, LeaseLost, NotFound
-from feedback.records import Demonstration, Label
+from feedback.records import Demonstration, Label, Record
 
 REVISE_S = 900.0
 """Seconds from its submission in which an answer may be corrected."""
@@ -173,6 +173,25 @@ def revise(
     if verdict == "clash":
         raise Conflict(f"submission id {record.id} was used for another answer; make a new one per answer")
     return Answer(entry_id=detail, repeated=verdict == "again")
+
+
+def put_back(ledger: Ledger, stream: str, record: Record, entry_id: str, item_id: str = "", substance: str = "") -> str:
+    """Append a record that the ledger lost, under its old entry if possible, and return its entry.
+
+    Args:
+        ledger: where to.
+        stream: key of the stream.
+        record: label, demonstration or what else is in such a stream.
+        entry_id: its old entry; empty if unknown.
+        item_id: what it answers, if a labeler submitted it: then a retry is recognised, and the labeler sees it.
+        substance: digest of what was answered.
+    """
+    id, labeler = str(getattr(record, "id", "")), str(getattr(record, "labeler", ""))
+    first = root(record) if isinstance(record, Label | Demonstration) else id
+    revision = record.revision if isinstance(record, Label | Demonstration) else 0
+    places = [keys.submission(id), keys.answers(item_id), keys.answered(labeler), keys.revised(stream)]
+    fields = [entry_id, encode(record), item_id, labeler, substance, id, first, revision, keys.MONTH_S]
+    return str(ledger.run("put_back", [stream, *places], fields))
 
 
 def find(ledger: Ledger, id: str) -> Found | None:

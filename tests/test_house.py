@@ -27,6 +27,7 @@ TESTED_BY = {
     "deploy/base.py": DEMO,
     "deploy/cli/__main__.py": CLI,
     "deploy/cli/contests.py": "tests/deploy/test_cli_contests.py",
+    "deploy/cli/copies.py": "tests/deploy/test_cli_copies.py",
     "deploy/cli/keys.py": CLI,
     "deploy/cli/main.py": CLI,
     "deploy/cli/output.py": CLI,

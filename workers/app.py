@@ -11,11 +11,10 @@ from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from feedback import comparisons, log
+from feedback import comparisons, copies, log
 from feedback.client import Ledger
 from workers.schedule import QUEUE_OF, QUEUES, SAMPLING, UPKEEP, timetable
 from workers.settings import WorkerSettings
-from workers.tasks.archive import archive
 from workers.tasks.curate import curate
 from workers.tasks.sample import sample
 from workers.tasks.sweep import sweep
@@ -32,7 +31,7 @@ logger = log.get(__name__)
 
 
 def make_app(settings: WorkerSettings) -> Celery:
-    """Return the application with its four tasks: curate, sample, sweep, archive."""
+    """Return the application with its tasks: curate, sample, sweep, archive, copy."""
     app = Celery("whetstone", broker=settings.broker_url, set_as_current=False)
     app.conf.update(options(settings))
     ledger = Ledger(settings.ledger_url, settings.ledger_timeout_s)
@@ -60,7 +59,12 @@ def make_app(settings: WorkerSettings) -> Celery:
         return done
 
     def run_archive() -> dict[str, int]:
+        from workers.tasks.archive import archive  # loads what reads Parquet: a quarter of a worker's start
+
         return archive(ledger, settings)
+
+    def run_copy() -> dict[str, int]:
+        return copies.copy(ledger, settings.artifact_root)
 
     def run_sample() -> int:
         completed = sample(ledger, settings)
@@ -72,6 +76,7 @@ def make_app(settings: WorkerSettings) -> Celery:
         "curate": run_curate,
         "sweep": run_sweep,
         "archive": run_archive,
+        "copy": run_copy,
         "sample": run_sample,
     }
     for name, function in tasks.items():

@@ -12,7 +12,7 @@ UPKEEP = "upkeep"
 SAMPLING = "sampling"
 """Long tasks that wait for the API."""
 QUEUES = (UPKEEP, SAMPLING)
-QUEUE_OF = {"curate": UPKEEP, "sweep": UPKEEP, "archive": UPKEEP, "sample": SAMPLING}
+QUEUE_OF = {"curate": UPKEEP, "sweep": UPKEEP, "archive": UPKEEP, "copy": UPKEEP, "sample": SAMPLING}
 LATE = 5
 
 
@@ -25,6 +25,7 @@ def timetable(settings: WorkerSettings) -> dict[str, dict[str, Any]]:
         "curate": settings.curate_every_s,
         "sweep": settings.sweep_every_s,
         "archive": settings.archive_every_s,
+        "copy": settings.copy_every_s,
     }
     return {
         name: {

@@ -49,7 +49,9 @@ class WorkerSettings(Settings):
     sweep_every_s: float = Field(default=5.0, gt=0)
     """Seconds between repairs: overdue leases, lost messages, waiting prompts."""
     archive_every_s: float = Field(default=30.0, gt=0)
-    """Seconds between copies of new records into archive segments."""
+    """Seconds between copies of new interactions into archive segments."""
+    copy_every_s: float = Field(default=5.0, gt=0)
+    """Seconds between copies of labels, demonstrations and adjudications into archive segments, their second copy."""
     reclaim_s: float = Field(default=30.0, gt=0)
     """Seconds after which interactions that a curator took and did not finish go to another."""
     interactions_kept: int = Field(default=100_000, ge=1000)

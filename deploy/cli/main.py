@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import contests, guidelines, keys, policies, privacy, rounds, status
+from deploy.cli import contests, copies, guidelines, keys, policies, privacy, rounds, status
 from feedback.errors import ConfigError, LedgerUnavailable, WhetstoneError
 
 REFUSED, USAGE, NO_LEDGER = 1, 2, 3
@@ -32,6 +32,7 @@ app.add_typer(contests.app, name="contest")
 app.add_typer(guidelines.app, name="guidelines")
 app.command("erase")(privacy.erase)
 app.command("erasures")(privacy.erasures)
+app.command("reconcile")(copies.compare)
 
 Directory = Annotated[Path, typer.Option(help="Everything is written here.")]
 

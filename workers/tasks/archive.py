@@ -1,6 +1,7 @@
-"""Archive: copy labels, demonstrations and interactions into append-only segments, and keep them no longer than due.
+"""Archive: copy interactions into append-only segments, and keep them no longer than due.
 
-The same task deletes what is past its retention and works off erasures, because both reach the archive.
+The same task deletes what is past its retention and works off erasures, because both reach the archive. What people
+judged is copied more often, by `feedback.copies`.
 """
 
 import fcntl
@@ -10,22 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from feedback import archives, demonstrations, erasure, interactions, labels, tombstones
+from feedback import archives, erasure, interactions, tombstones
 from feedback.client import Ledger
-from feedback.records import Demonstration, Interaction, Record
+from feedback.records import Interaction, Record
 from feedback.tombstones import Tombstones
 from workers.settings import WorkerSettings
 
 DAY_S = 86_400
-SOURCES: dict[str, Callable[[Ledger, str], Iterator[tuple[str, Record]]]] = {
-    "labels": labels.read,
-    "demonstrations": demonstrations.read,
-    "interactions": interactions.read,
-}
 
 
 def archive(ledger: Ledger, settings: WorkerSettings, now: Callable[[], float] = time.time) -> dict[str, int]:
-    """Write what is new into segments under ``<artifact root>/archive``; return stream -> records written.
+    """Write new interactions into segments under ``<artifact root>/archive``; return stream -> records written.
 
     Interactions without consent are passed over. Interactions that are archived and curated leave the ledger's log
     when there are more than ``interactions_kept`` or they are older than ``interaction_days``; archived ones are
@@ -36,10 +32,10 @@ def archive(ledger: Ledger, settings: WorkerSettings, now: Callable[[], float] =
         if root is None:
             return written
         erased = tombstones.read(ledger)
-        for name, read in SOURCES.items():
-            (root / name).mkdir(exist_ok=True)
-            entries = read(ledger, archives.cursor(root / name))
-            written[name] = archives.append(root / name, entries, lambda record: wanted(record, erased))
+        (root / "interactions").mkdir(exist_ok=True)
+        entries = interactions.read(ledger, archives.cursor(root / "interactions"))
+        written["interactions"] = archives.append(root / "interactions", entries, lambda each: wanted(each, erased))
+        archives.merge(root / "interactions")
         archived = archives.cursor(root / "interactions")
         if archived != "-":
             interactions.trim(ledger, archived, settings.interactions_kept, settings.interaction_days * DAY_S, now)
@@ -49,11 +45,11 @@ def archive(ledger: Ledger, settings: WorkerSettings, now: Callable[[], float] =
 
 
 def wanted(record: Record, erased: Tombstones) -> bool:
-    """Tell whether a record may be archived."""
-    if isinstance(record, Interaction):
-        mark = erased.by_customer.get(record.customer)
-        return record.consent and not (mark is not None and mark.covers(record.customer, record.created_at))
-    return not (isinstance(record, Demonstration) and erased.cover_derived(record.customer, record.created_at))
+    """Tell whether an interaction may be archived."""
+    if not isinstance(record, Interaction):
+        return False
+    mark = erased.by_customer.get(record.customer)
+    return record.consent and not (mark is not None and mark.covers(record.customer, record.created_at))
 
 
 @contextmanager

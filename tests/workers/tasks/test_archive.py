@@ -1,5 +1,4 @@
 import fcntl
-import gzip
 import json
 import time
 from collections.abc import Callable
@@ -7,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback import erasure, interactions
+from feedback import archives, erasure, interactions
 from feedback.archives import cursor
 from feedback.client import Ledger
 from feedback.records import Interaction
@@ -20,11 +19,7 @@ Ask = Callable[..., Interaction]
 
 
 def rows(directory: Path) -> list[dict[str, object]]:
-    found = []
-    for path in sorted(directory.glob("*.jsonl.gz")):
-        with gzip.open(path, "rt") as file:
-            found += [json.loads(line) for line in file]
-    return found
+    return [json.loads(row.record) for row in archives.read(directory)]
 
 
 def test_each_record_is_archived_once(ledger: Ledger, settings: WorkerSettings, ask: Ask) -> None:
@@ -43,7 +38,7 @@ def test_a_draft_left_by_a_crash_is_written_anew(ledger: Ledger, settings: Worke
     segment = next(directory.glob("*.jsonl.gz"))
     segment.rename(directory / f".{segment.name}.draft")
     assert archive(ledger, settings)["interactions"] == 1
-    assert [path.name for path in directory.glob("*")] == [segment.name]
+    assert [path.name for path in directory.glob("[!.]*")] == [segment.name]
 
 
 def test_interactions_without_consent_are_not_archived(ledger: Ledger, settings: WorkerSettings, ask: Ask) -> None:
