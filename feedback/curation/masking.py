@@ -5,7 +5,8 @@ secrets shaped like keys. Does not know people's names or addresses: that needs 
 take the names of fruits, places and heroes out of prompts. The recognisers are called directly, without an engine.
 
 Most texts hold none of this, and some recognisers are slow. Each therefore has a guard: a cheap pattern that every
-text matches in which the recogniser can find something.
+text matches in which the recogniser can find something. The one for addresses takes time with the square of a text
+without spaces, so it is shown only what surrounds each @.
 """
 
 import re
@@ -28,7 +29,7 @@ SEVEN_DIGITS = r"\d(?:\D{0,4}\d){6}"
 """Seven digits with at most four other characters between two; with fewer, no telephone number is believed."""
 SECRETS = {
     "key of this service": r"\bws-(?:client|labeler|operator|metrics)-[\w-]{20,}",
-    "key of a model service": r"\b(?:sk|pk|rk)[-_](?=[\w-]*\d)[\w-]{16,}",
+    "key of a model service": r"\b(?:sk|pk|rk)[-_](?=[\w-]{0,99}\d)[\w-]{16,}",
     "token of a code forge": r"\b(?:(?:gh[opsur]|hf)_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,})",
     "key of a cloud": r"\b(?:A(?:KIA|SIA)[A-Z0-9]{16}|AIza[\w-]{35})\b",
     "token of a chat": r"\bxox[abprs]-[\w-]{10,}",
@@ -36,6 +37,10 @@ SECRETS = {
     "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
 }
 """What secrets look like, beside what Presidio knows."""
+ADDRESS_CHARS = 256
+"""Longest that an address may be on either side of its @, as in RFC 5321."""
+BEFORE_AT = re.compile(rf"[\w!#$%&'*+\-/=?^`{{|}}~.]{{0,{ADDRESS_CHARS}}}\Z")
+AFTER_AT = re.compile(rf"@[\w.-]{{0,{ADDRESS_CHARS}}}")
 PRIVATE_SUFFIXES = ("corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localhost", "test")
 """Endings of domains that are in no public list and still end people's addresses."""
 
@@ -64,6 +69,11 @@ class _Detector(NamedTuple):
     guard: re.Pattern[str]
     """Every text in which the recogniser finds something matches it."""
     recognizer: "EntityRecognizer"
+
+    def analyze(self, text: str) -> Iterator[tuple[float, int, int]]:
+        wanted = list(self.recognizer.supported_entities)
+        for found in self.recognizer.analyze(text, wanted, None):  # type: ignore[arg-type]  # no engine, no artifacts
+            yield found.score, found.start, found.end
 
 
 def mask(text: str, names: dict[tuple[str, str], str] | None = None) -> Masked:
@@ -104,21 +114,29 @@ def mask_messages(messages: Sequence[Message]) -> tuple[list[Message], dict[str,
 
 
 def findings(text: str, guarded: bool = True) -> Iterator[tuple[float, int, int, str]]:
-    """Yield (score, start, end, kind) of everything found, overlapping or not.
+    """Yield (score, start, end, kind) of everything found, overlapping or not, and some things twice.
 
     Args:
         text: what to look through.
-        guarded: skip recognisers whose guard the text does not match; without, the same is found, slower.
+        guarded: skip what the guards rule out; without, the same is found, slower.
     """
     for detector in _detectors():
         if guarded and not detector.guard.search(text):
             continue
-        wanted = list(detector.recognizer.supported_entities)
-        for result in detector.recognizer.analyze(text, wanted, None):  # type: ignore[arg-type]  # no engine, no artifacts
-            if detector.kind == "phone" and not detector.guard.search(text, result.start, result.end):
-                continue
-            if result.score >= LEAST_SCORE:
-                yield result.score, result.start, result.end, detector.kind
+        windows = _addresses(text) if guarded and detector.kind == "email" else [(0, len(text))]
+        for first, last in windows:
+            for score, start, end in detector.analyze(text[first:last]):
+                if detector.kind == "phone" and not detector.guard.search(text, start, end):
+                    continue
+                if score >= LEAST_SCORE:
+                    yield score, first + start, first + end, detector.kind
+
+
+def _addresses(text: str) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of all that an address may be part of: around each @, as far as its characters go."""
+    for at in AFTER_AT.finditer(text):
+        before = BEFORE_AT.search(text, max(0, at.start() - ADDRESS_CHARS), at.start())
+        yield before.start() if before else at.start(), at.end()
 
 
 def _winners(text: str) -> list[tuple[int, int, str]]:
@@ -133,7 +151,7 @@ def _winners(text: str) -> list[tuple[int, int, str]]:
 @cache
 def _detectors() -> tuple[_Detector, ...]:
     """Build the recognisers, which takes seconds the first time."""
-    with _hidden("torch", "transformers"):
+    with _hidden("torch", "transformers", "vllm"):
         from presidio_analyzer import Pattern, PatternRecognizer
         from presidio_analyzer.predefined_recognizers import (
             CreditCardRecognizer,
@@ -174,12 +192,13 @@ def _detectors() -> tuple[_Detector, ...]:
 
 @contextmanager
 def _hidden(*packages: str) -> Iterator[None]:
-    """Make packages look as if they were not installed, unless they are loaded already.
+    """Make packages look as if they were not installed, unless one is loaded already.
 
     Presidio's root imports all of its recognisers, those on neural networks included where their libraries exist:
-    without this, a process that masks would load them for nothing (here 400 MB and 14 s).
+    without this, a worker that masks would load them for nothing (400 MB and 14 s where this was written). A process
+    with an engine has them anyway, and may be importing them in another thread right now.
     """
-    absent = [name for name in packages if name not in sys.modules]
+    absent = [] if any(name in sys.modules for name in packages) else packages
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]
     try:

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_guards_hide_nothing_that_a_recogniser_finds() -> None:
     rng = random.Random(7)
     for _ in range(400):
         text = _text(rng)
-        assert sorted(findings(text)) == sorted(findings(text, guarded=False)), text
+        assert set(findings(text)) == set(findings(text, guarded=False)), text
 
 
 def test_every_recogniser_has_a_guard_that_passes_over_ordinary_words() -> None:
@@ -108,6 +109,7 @@ def test_every_recogniser_has_a_guard_that_passes_over_ordinary_words() -> None:
 def test_masking_loads_no_network_of_neurons() -> None:
     program = """
 import sys
+import time
 from feedback.curation import mask
 print(mask("a@b.org").text, sorted({"torch", "transformers"} & set(sys.modules)))
 """
@@ -134,7 +136,15 @@ def _text(rng: random.Random) -> str:
             start = rng.randrange(len(value))
             pieces.append(value[start : start + rng.randint(1, 20)])
         elif choice < 0.8:
-            pieces.append("".join(rng.choice("0123456789-. ()+:abcdefAB@") for _ in range(rng.randint(1, 30))))
+            pieces.append("".join(rng.choice("0123456789-. ()+:abcdefAB@@.") for _ in range(rng.randint(1, 30))))
         else:
             pieces.append(rng.choice(ORDINARY))
     return rng.choice(["", " ", "\n"]).join(pieces)
+
+
+@pytest.mark.parametrize("text", ["a." * 2000 + "@b", "a@" * 2000, "sk-" * 1300, "+49 30 901820 " * 280, "1.1." * 1000])
+def test_no_prompt_takes_long(text: str) -> None:
+    mask("")
+    began = time.process_time()
+    mask(text)
+    assert time.process_time() - began < 3, "CPU seconds for 4,000 characters of malice"
