@@ -15,7 +15,9 @@ HERE = Path(__file__).parent
 PAGES = {
     "playground": "Playground",
     "labeling": "Labeling",
+    "writing": "Writing",
     "operations": "Operations",
+    "review": "Review",
 }
 PLAIN = {
     "privacy": "What is stored",

@@ -49,6 +49,7 @@ INVENTORY: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v1/shares/{id}"): (),
     ("POST", "/v1/erasures"): CLIENTS,
     ("GET", "/v1/erasures/{id}"): CLIENTS,
+    ("POST", "/v1/privacy/preview"): CLIENTS,
     ("POST", "/v1/queue"): OPERATORS,
     ("GET", "/v1/operations/contests"): OPERATORS,
     ("POST", "/v1/operations/contests"): OPERATORS,
@@ -103,7 +104,8 @@ INVENTORY: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/readyz"): (),
     ("GET", "/metrics"): (),
 }
-PAGES = {"/", "/playground", "/labeling", "/writing", "/operations", "/review", "/privacy", "/share", "/docs", "/openapi.json"}
+PAGES = {"/", "/playground", "/labeling", "/writing", "/operations", "/review", "/quality", "/privacy", "/share"}
+PAGES |= {"/docs", "/openapi.json"}
 STATIC = "/static/{page}/{name}"
 FILLED = {"{key_id}": "key_x", "{item_id}": "cmp_x", "{version}": "live"}
 

@@ -66,8 +66,8 @@ class Site:
         prompts.keep(self.ledger, prompt, uuid.uuid4().hex, 10_000)
         return prompt
 
-    def comparison(self, texts: list[str], prompt: str = "Where does Bob live?") -> Comparison:
-        planned = comparisons.plan(self.ledger, self.prompt(prompt), len(texts))
+    def comparison(self, texts: list[str], prompt: str = "Where does Bob live?", overlap: int = 1) -> Comparison:
+        planned = comparisons.plan(self.ledger, self.prompt(prompt), len(texts), overlap=overlap)
         made = [
             Completion(text=text, policy_version="policy-0007", seed=i, temperature=1.0, finished=True)
             for i, text in enumerate(texts)
