@@ -26,6 +26,9 @@ MAX_BACKOFF_S = 60.0
 FORBIDDEN_DELAY_S = 30.0
 NO_MODEL_DELAY_S = 5.0
 ALONE_DELAY_S = 1.0
+PLACE_S = 2
+"""Seconds after which the place of a sampler that died is free; more than one for a while does no harm."""
+HEARTBEAT_S = 0.5
 ALONE_FROM = 3
 """From this attempt on a comparison whose last sampler died is sampled alone: one that kills its process each time
 takes no others along."""
@@ -58,19 +61,18 @@ class _Run:
         return mixtures.newest_sft(self.ledger)
 
     async def go(self) -> int:
-        ttl_s = max(1, round(self.settings.claim_s))
-        place = places.take(self.ledger, self.settings.samplers, self.name, ttl_s)
+        place = places.take(self.ledger, self.settings.samplers, self.name, PLACE_S)
         if place is None:
             return 0
         try:
             async with Sampler(self.settings) as sampler:
-                await self._work(sampler, place, ttl_s)
+                await self._work(sampler, place)
         finally:
             places.leave(self.ledger, place, self.name)
         return self.completed
 
-    async def _work(self, sampler: Sampler, place: int, ttl_s: int) -> None:
-        heartbeat_s = self.settings.claim_s / 3
+    async def _work(self, sampler: Sampler, place: int) -> None:
+        heartbeat_s = min(HEARTBEAT_S, self.settings.claim_s / 3)
         end = time.monotonic() + self.settings.sampling_run_s
         beat = time.monotonic() + heartbeat_s
         try:
@@ -87,7 +89,7 @@ class _Run:
                 await asyncio.wait(tasks, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                 self._collect()
                 if time.monotonic() >= beat:
-                    self._keep(place, ttl_s)
+                    self._keep(place)
                     beat = time.monotonic() + heartbeat_s
         finally:
             for _, task in self.running.values():
@@ -123,7 +125,7 @@ class _Run:
                 if not task.cancelled():
                     task.result()
 
-    def _keep(self, place: int, ttl_s: int) -> None:
+    def _keep(self, place: int) -> None:
         """Renew what is held; work on what was lost ends."""
         tokens = {id: claim.token for id, (claim, _) in self.running.items()}
         if self.alone:
@@ -134,7 +136,7 @@ class _Run:
                 self.running[id][1].cancel()
             else:
                 self.alone = None
-        if not places.renew(self.ledger, place, self.name, ttl_s):
+        if not places.renew(self.ledger, place, self.name, PLACE_S):
             self.stopped = True
 
     async def _one(self, sampler: Sampler, comparison: Comparison, claim: Claim) -> None:
