@@ -73,7 +73,7 @@ class Service:
         kinds = {policy.kind for policy in policies.list_policies(self.ledger)}
         if "sft" not in kinds:
             return "sft" if demonstrations.count(self.ledger) >= self.settings.min_demonstrations else ""
-        used = max((len(each.labels) + len(each.left_out) for each in snapshots.list_snapshots(self.ledger)), default=0)
+        used = max((snapshots.answers_in(each) for each in snapshots.list_snapshots(self.ledger)), default=0)
         return "ppo" if labels.count(self.ledger) - used >= wanted else ""
 
     def _walk(self, record: Round) -> None:

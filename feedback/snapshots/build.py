@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,12 +25,10 @@ from feedback import (
     prompts,
     reviews,
     tombstones,
-    votes,
 )
 from feedback.client import Ledger, encode
-from feedback.curation import mask_messages
 from feedback.ids import new_id
-from feedback.records import Comparison, Message, Snapshot, utc_now
+from feedback.records import Snapshot, utc_now
 from feedback.snapshots import caps as share
 from feedback.snapshots import rows, screen, texts
 from feedback.snapshots.caps import Caps
@@ -89,7 +86,7 @@ def build(ledger: Ledger, root: Path, caps: Caps | None = None, without: Iterabl
     view, draft = _view(ledger, frozenset(without)), Draft()
     pairs = _labels(ledger, view, draft)
     for label, comparison in pairs:
-        draft.add("comparisons", rows.comparison_row(label, _masked(comparison, label.labeler_group)))
+        draft.add("comparisons", rows.comparison_row(label, rows.masked(comparison, label.labeler_group)))
     _others(ledger, view, draft)
     _refuse_leaks(draft)
     inside = {row["id"] for row in draft.rows["comparisons"]}
@@ -162,23 +159,6 @@ def _refuse_leaks(draft: Draft) -> None:
     held_out = rest | pool
     for kind, found in keyed.items():
         draft.drop(kind, {row["id"]: "leak" for row, key in found if (row["split"] != "train") != held_out[key]})
-
-
-def _masked(comparison: Comparison, group: str) -> Comparison:
-    """Return a comparison as it may train: what a customer voted on was never curated, and is masked here."""
-    if group != votes.GROUP:
-        return comparison
-    answers = [Message(role="assistant", content=each.text) for each in comparison.completions]
-    said, _ = mask_messages([*comparison.messages, *answers])
-    turns, texts_of = said[: len(comparison.messages)], said[len(comparison.messages) :]
-    return msgspec.structs.replace(
-        comparison,
-        messages=turns,
-        completions=[
-            msgspec.structs.replace(each, text=turn.content)
-            for each, turn in zip(comparison.completions, texts_of, strict=True)
-        ],
-    )
 
 
 def _store(ledger: Ledger, root: Path, draft: Draft, view: View, applied: dict[str, Any]) -> Snapshot:

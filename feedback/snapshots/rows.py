@@ -10,7 +10,9 @@ import msgspec
 import pyarrow as pa
 
 from feedback import labels
+from feedback.curation import mask_messages
 from feedback.records import Adjudication, Comparison, Demonstration, Label, Message, Prompt
+from feedback.votes import GROUP as CUSTOMERS
 
 REVIEWER = "reviewer"
 """Annotator and labeler group of a reviewer's final ranking; nobody's name."""
@@ -107,6 +109,23 @@ def as_label(adjudication: Adjudication) -> Label:
         labeler_group=REVIEWER,
         outcome=adjudication.outcome,
         ranking=adjudication.ranking,
+    )
+
+
+def masked(comparison: Comparison, group: str) -> Comparison:
+    """Return a comparison as it may train: what a customer voted on was never curated, and is masked here."""
+    if group != CUSTOMERS:
+        return comparison
+    answers = [Message(role="assistant", content=each.text) for each in comparison.completions]
+    said, _ = mask_messages([*comparison.messages, *answers])
+    turns, texts_of = said[: len(comparison.messages)], said[len(comparison.messages) :]
+    return msgspec.structs.replace(
+        comparison,
+        messages=turns,
+        completions=[
+            msgspec.structs.replace(each, text=turn.content)
+            for each, turn in zip(comparison.completions, texts_of, strict=True)
+        ],
     )
 
 

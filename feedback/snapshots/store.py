@@ -46,6 +46,11 @@ def list_snapshots(ledger: Ledger) -> list[Snapshot]:
     return ledger.hall(keys.SNAPSHOTS, Snapshot)
 
 
+def answers_in(snapshot: Snapshot) -> int:
+    """Return how many answers a snapshot took note of, used or not; one that was corrected counts once."""
+    return len(snapshot.labels) + sum(reason != "superseded" for reason in snapshot.left_out.values())
+
+
 def content_sha256(hashes: Iterable[Mapping[str, str]]) -> str:
     """Return the SHA-256 over (kind, id, hash) of all rows; neither the order nor the files' format matters."""
     lines = sorted(f"{each['kind']} {each['id']} {each['sha256']}\n" for each in hashes)
