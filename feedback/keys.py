@@ -59,7 +59,7 @@ ws:quality                 string  the latest report on labels, JSON           o
 ws:labels                  stream  ``record`` = Label                          append-only, never trimmed; submit script
 ws:submission:<id>         string  ``<entry> <item> <labeler>``, stream,       TTL 30 days; submit, revise scripts
                                    digest of the answer, queue; a line each
-ws:answers:<item>          list    ``<stream> <entry> <first id> <revision>``  one per item; submit, revise scripts
+ws:answers:<item>          list    ``<stream> <entry> <first id> <revision>``  one per item; submit, revise, import scripts
 ws:answered:<labeler>      zset    ids of their submissions, by time           200 per labeler; submit script
 ws:labels:revised          string  how many labels are corrections             one (also of ws:demonstrations); revise
                                                                                script -> counts
