@@ -64,6 +64,16 @@ def pairwise(votes: Iterable[Vote], *, ties: bool = False, seed: int = 0) -> Est
     return ratio(list(alike.values()), seed)
 
 
+def share(votes: Iterable[Vote]) -> float | None:
+    """Return the figure of `pairwise` alone, ties left out; None if no two votes can be compared."""
+    alike = of = 0.0
+    for counts in _counts(votes, DECIDED).values():
+        n = sum(counts)
+        alike += sum(each * (each - 1) / 2 for each in counts)
+        of += n * (n - 1) / 2
+    return alike / of if of else None
+
+
 def between(one: Iterable[Vote], others: Iterable[Vote], *, ties: bool = False, seed: int = 0) -> Estimate:
     """Return how often a vote of ``one`` says the same as a vote of ``others`` on the same pair of completions."""
     values = VALUES if ties else DECIDED
@@ -75,6 +85,24 @@ def between(one: Iterable[Vote], others: Iterable[Vote], *, ties: bool = False, 
             alike[unit[0]][0] += sum(a * b for a, b in zip(counts, found, strict=True))
             alike[unit[0]][1] += sum(counts) * sum(found)
     return ratio(list(alike.values()), seed)
+
+
+def against_rest(votes: Iterable[Vote]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return labeler -> item -> (votes of others that say the same, votes of others), ties left out.
+
+    `ratio` of the values is a labeler's agreement with all others.
+    """
+    units: dict[tuple[str, Hashable], list[Vote]] = defaultdict(list)
+    for vote in votes:
+        if vote.value != "tie":
+            units[vote.item, vote.pair].append(vote)
+    found: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+    for (item, _), cast in units.items():
+        for vote in cast if len(cast) > 1 else ():
+            alike, of = found[vote.labeler].get(item, (0.0, 0.0))
+            same = sum(other.value == vote.value for other in cast) - 1
+            found[vote.labeler][item] = (alike + same, of + len(cast) - 1)
+    return found
 
 
 def unanimous(votes: Iterable[Vote], voters: int) -> float:

@@ -87,13 +87,11 @@ def agreement(ranking: Sequence[Sequence[int]], others: Sequence[Sequence[float]
         others: opinions of at least one other labeler.
     """
     mean = [sum(each) / len(each) for each in zip(*others, strict=True)]
-    return sum(
-        mean[better] - mean[worse]
-        for position, group in enumerate(ranking)
-        for worse_group in ranking[position + 1 :]
-        for better in group
-        for worse in worse_group
-    )
+    total = 0.0
+    for position, group in enumerate(ranking):
+        for below in ranking[position + 1 :]:
+            total += sum(mean[better] - mean[worse] for better in group for worse in below)
+    return total
 
 
 def fit(agreements: Sequence[float]) -> Honest | None:

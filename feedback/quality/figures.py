@@ -60,6 +60,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     """Share of decided pairs that the longer completion won."""
     evidence: float
     """Odds that some share of the labels is reversed on purpose, against none (see `detection`)."""
+    bar: float | None
+    """Odds from which on they are flagged; None while there are too few labels of others."""
     before: Estimate
     """Agreement in earlier labels, to hold against ``recent``."""
     recent: Estimate
@@ -86,9 +88,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     through: str
     """Last entry of the log of labels that was read."""
     labels: int
-    """Labels that were looked at."""
-    bar: float
-    """Odds from which on a labeler is flagged."""
+    """Labels that were looked at, the latest ones."""
     groups: dict[str, Group]
     people: dict[str, Person]
     slots: list[Estimate]
