@@ -11,6 +11,7 @@ const STACKED_FROM_WORDS = 150; // median answer from which on answers stand bel
 const VIEW = "whetstone-view";
 
 let view = "stacked";
+let whole = "stacked"; // the view to go back to from a pair
 let raw = localStorage.getItem("whetstone-raw") === "on";
 let folded = new Set();
 let partner = 0; // the answer that the focused one is compared with
@@ -43,6 +44,7 @@ function fitting(item) {
 function write(node, text) {
   node.classList.toggle("raw", raw);
   node.replaceChildren(...(raw ? [visible(text)] : render(text, spelled)));
+  for (const button of $$("button", node)) button.tabIndex = -1; // Tab leads from the answers to the order
 }
 
 function message({ role, content }) {
@@ -112,7 +114,7 @@ export function reveal() {
   const card = $$("#cards .card")[work.focused];
   if (!card) return;
   if (work.step === 1 && !card.contains(document.activeElement)) card.focus({ preventScroll: true });
-  card.scrollIntoView({ block: card.offsetHeight > innerHeight * 0.8 ? "start" : "nearest" });
+  card.scrollIntoView({ block: card.offsetHeight > $(".answers").clientHeight * 0.8 ? "start" : "nearest" });
 }
 
 /** Show the first part of an answer that was not in sight yet. */
@@ -140,6 +142,7 @@ function drawFolds() {
 export function chooseView(name, keep = true) {
   const pairBefore = view === "pair";
   view = name;
+  if (name !== "pair") whole = name;
   if (keep) localStorage.setItem(VIEW, name);
   $("#cards").className = name;
   for (const button of $$("[data-view]")) button.setAttribute("aria-pressed", String(button.dataset.view === name));
@@ -148,7 +151,7 @@ export function chooseView(name, keep = true) {
 }
 
 /** Compare the focused answer with the one that had the focus before, or stop that. */
-export const toggleDifference = () => chooseView(view === "pair" ? (ownView() === "grid" ? "grid" : "stacked") : "pair", false);
+export const toggleDifference = () => chooseView(view === "pair" ? whole : "pair", false);
 
 export const nextView = () => chooseView(view === "stacked" ? "grid" : "stacked");
 
@@ -208,5 +211,6 @@ export function begin() {
   $("#raw").setAttribute("aria-pressed", String(raw));
   $("#raw").addEventListener("click", toggleRaw);
   $("#prompt-fold").addEventListener("click", foldPrompt);
-  for (const button of $$("[data-view]")) button.addEventListener("click", () => chooseView(button.dataset.view));
+  for (const button of $$("[data-view]"))
+    button.addEventListener("click", () => chooseView(button.dataset.view, button.dataset.view !== "pair"));
 }

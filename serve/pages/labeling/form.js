@@ -5,7 +5,7 @@ import { shown } from "/static/labeling/keymap.js";
 import * as rank from "/static/labeling/ranking.js";
 import { change, focus, on, type, undo, work } from "/static/labeling/work.js";
 
-const CLOSED_DOMAIN = "hallucination only where the prompt holds all that the answer may say";
+const NARROW_PX = 820; // up to here the flags begin folded
 const ANCHORS = { 1: "very bad", 4: "middling", 7: "excellent" };
 const PLACES = ["1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th"];
 
@@ -120,7 +120,6 @@ function drawOrder() {
   });
   if (chips.includes(had)) had.focus({ preventScroll: true });
   $("#proposal").hidden = !proposed;
-  $("#proposal-text").textContent = "Proposed from your ratings.";
   for (const [id, outcome] of [["all-good", "all_good"], ["all-bad", "all_bad"]])
     $(`#${id}`).setAttribute("aria-pressed", String(draft.outcome === outcome));
 }
@@ -197,7 +196,7 @@ export function begin() {
       }),
     ),
   );
-  $("#flags").title = CLOSED_DOMAIN;
+  $("#flags-fold").open = innerWidth > NARROW_PX;
   on("item", drawItem);
   on("draft", drawDraft);
   on("focus", drawFocus);

@@ -229,6 +229,7 @@ function wire(labeler) {
   });
   $("#submit").addEventListener("click", submit);
   $("#again").addEventListener("click", nextItem);
+  $("#menu").addEventListener("click", (event) => event.target.matches("button") && ($("#menu").open = false));
   addEventListener("pagehide", () => {
     flushSkip();
     held.giveBackAhead();

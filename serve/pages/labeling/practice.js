@@ -80,6 +80,6 @@ async function closed() {
 /** Wire practice. `handlers`: show(item, draft, mode), done(). */
 export function begin(handlers) {
   given = handlers;
-  $("#practise").addEventListener("click", start);
+  for (const id of ["#practise", "#practise-open"]) $(id).addEventListener("click", start);
   $("#practice-dialog").addEventListener("close", closed);
 }
