@@ -1,5 +1,6 @@
 """Whole turns of the worker side: real Redis twice, real Celery worker and beat, real HTTP."""
 
+import os
 import signal
 import socket
 import time
@@ -118,6 +119,42 @@ def test_a_worker_killed_while_it_samples_costs_no_comparison(
     stage.restart_worker()
     eventually(complete(ledger, 10), within_s=40)
     check_exactly_k(ledger, 10)
+
+
+def test_a_worker_that_was_frozen_wakes_up_and_changes_nothing(
+    stage: Stage, ledger: Ledger, api: Any, ask: Ask, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.delay_s = 2.0
+    for number in range(5):
+        ask(f"Name {number} mountains.", customer=f"customer {number}")
+    eventually(lambda: api.in_flight >= 5)
+    os.killpg(stage.worker.pid, signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setitem(stage.workers.environment, "WHETSTONE_WORKERS_METRICS_PORT", "0")  # the first has the port
+        other = stage.workers.start("worker")
+    api.delay_s = 0.0
+    eventually(complete(ledger, 5), within_s=40)
+    before = ledger.redis.mget(sorted(ledger.redis.keys(keys.comparison("*"))))
+    os.killpg(stage.worker.pid, signal.SIGCONT)
+    eventually(lambda: "claim lost" in (stage.workers.directory / "worker.log").read_text())
+    check_exactly_k(ledger, 5)
+    assert ledger.redis.mget(sorted(ledger.redis.keys(keys.comparison("*")))) == before
+    assert ledger.redis.exists(keys.SAMPLING_CLAIMS) == 0
+    stage.workers.kill(other)
+
+
+def test_messages_that_come_twenty_times_change_nothing(
+    stage: Stage, ledger: Ledger, api: Any, ask: Ask, eventually: Eventually
+) -> None:
+    api.delay_s = 0.1
+    sender = make_app(WorkerSettings(ledger_url=ledger.url, broker_url=stage.broker.url))
+    for number in range(8):
+        ask(f"Name {number} lakes.", customer=f"customer {number}")
+    for name in ("curate", "sample", "sweep") * 20:
+        sender.send_task(name)
+    eventually(complete(ledger, 8), within_s=40)
+    check_exactly_k(ledger, 8)
+    assert ledger.redis.get(keys.SAMPLING_TOKEN) == "8", "each was claimed once"
 
 
 def test_messages_lost_by_the_broker_are_made_up_for(
