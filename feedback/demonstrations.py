@@ -13,7 +13,8 @@ MAX_CHARS = 16_000
 
 def request(ledger: Ledger, prompt: Prompt) -> None:
     """Ask labelers for one demonstration of ``prompt``."""
-    leases.open_item(ledger, prompt.id, QUEUE, slots=1, score=prompt.created_at.timestamp())
+    authors = [prompt.author] if prompt.author else []
+    leases.open_item(ledger, prompt.id, QUEUE, slots=1, score=prompt.created_at.timestamp(), authors=authors)
 
 
 def check(demonstration: Demonstration) -> None:
@@ -24,9 +25,7 @@ def check(demonstration: Demonstration) -> None:
         raise InvalidRecord(f"response has {len(demonstration.response)} characters, at most {MAX_CHARS} are taken")
 
 
-def submit(
-    ledger: Ledger, demonstration: Demonstration, token: int, now: float | None = None
-) -> submissions.Answer:
+def submit(ledger: Ledger, demonstration: Demonstration, token: int, now: float | None = None) -> submissions.Answer:
     """Append a demonstration under a lease; a repeated submission returns its first answer.
 
     The lease of a request ends with it. One that was written on a comparison (``source`` ``comparison``) is given

@@ -21,7 +21,8 @@ def item(ledger: Ledger) -> Comparison:
 
 
 def held(ledger: Ledger, item_id: str) -> str | None:
-    found: str | None = ledger.redis.hget(keys.item(item_id), "held")
+    with ledger.reach() as client:
+        found: str | None = client.hget(keys.item(item_id), "held")
     return found
 
 

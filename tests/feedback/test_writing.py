@@ -4,19 +4,19 @@ from typing import Any
 
 import pytest
 
-from feedback import collection, demonstrations, keys, promotion, prompts, writing
+from feedback import collection, comparisons, demonstrations, keys, leases, promotion, prompts, writing
 from feedback.client import Ledger
 from feedback.curation import Rules, text_of
 from feedback.errors import Conflict, InvalidRecord, NotFound
 from feedback.records import Shot, WrittenPrompt
 from feedback.written_items import items
-from tests.builders import make_prompt, make_written
+from tests.builders import make_completion, make_prompt, make_written
 
 pytestmark = pytest.mark.redis
 RULES = Rules()
 SHOTS = [Shot(query=f"city {number}", response=f"country {number}") for number in range(3)]
-FEW = {"kind": "few_shot", "use_case": "open_qa", "text": "Name the country.", "shots": SHOTS}
-PLAIN = {"kind": "plain", "use_case": "other", "text": "Write a poem.", "shots": []}
+FEW: dict[str, Any] = {"kind": "few_shot", "use_case": "open_qa", "text": "Name the country.", "shots": SHOTS}
+PLAIN: dict[str, Any] = {"kind": "plain", "use_case": "other", "text": "Write a poem.", "shots": []}
 
 
 def begun(ledger: Ledger, **changes: Any) -> WrittenPrompt:
@@ -53,7 +53,7 @@ def test_nobody_else_sees_changes_or_submits_a_draft(ledger: Ledger) -> None:
     draft = begun(ledger)
     for attempt in (
         lambda: writing.mine(ledger, draft.id, "kim"),
-        lambda: writing.edit(ledger, draft.id, "kim", 0, **FEW),  # type: ignore[arg-type]
+        lambda: writing.edit(ledger, draft.id, "kim", 0, **FEW),
         lambda: writing.submit(ledger, draft.id, "kim", 0),
         lambda: writing.delete(ledger, draft.id, "kim"),
     ):
@@ -171,3 +171,17 @@ def test_a_deleted_draft_leaves_nothing(ledger: Ledger) -> None:
         writing.get(ledger, draft.id)
     assert writing.history(ledger, draft.id) == writing.written_by(ledger, "lee") == []
     assert not ledger.redis.exists(keys.written_log(draft.id))
+
+
+def test_who_wrote_a_prompt_is_never_asked_about_it(ledger: Ledger) -> None:
+    waits = submitted(ledger, labeler="ada", **PLAIN)
+    [id] = writing.accept(ledger, waits.id, waits.revision, "olga", "", RULES).prompt_ids
+    prompt = prompts.get(ledger, id)
+    demonstrations.request(ledger, prompt)
+    planned = comparisons.plan(ledger, prompt, 2)
+    comparisons.complete(ledger, planned, [make_completion("Roses."), make_completion("Violets.")])
+    for queue, item in ((demonstrations.QUEUE, id), ("training", planned.id)):
+        assert leases.lease(ledger, queue, "ada") is None
+        lease = leases.lease(ledger, queue, "kim")
+        assert lease is not None
+        assert lease.item_id == item

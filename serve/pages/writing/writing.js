@@ -98,6 +98,7 @@ function showAnswer() {
 async function show(name) {
   await prompts.leave();
   tab = name;
+  $("#saved").textContent = "";
   for (const [id, of] of [["show-prompts", "prompts"], ["show-answers", "answers"]])
     $(`#${id}`).setAttribute("aria-pressed", String(of === tab));
   $("#new-prompt").hidden = tab !== "prompts";
