@@ -31,7 +31,7 @@ logger = log.get(__name__)
 
 
 def make_app(settings: WorkerSettings) -> Celery:
-    """Return the application with its tasks: curate, sample, sweep, archive, copy."""
+    """Return the application with its tasks: curate, sample, sweep, audit, archive, copy."""
     app = Celery("whetstone", broker=settings.broker_url, set_as_current=False)
     app.conf.update(options(settings))
     ledger = Ledger(settings.ledger_url, settings.ledger_timeout_s)
@@ -58,6 +58,16 @@ def make_app(settings: WorkerSettings) -> Celery:
             logger.info("swept", **done)
         return done
 
+    known: dict[str, Any] = {}
+
+    def run_audit() -> dict[str, int]:
+        from workers.tasks.audit import audit  # loads the statistics
+
+        done = audit(ledger, settings, known)
+        if done:
+            logger.info("audited", **done)
+        return done
+
     def run_archive() -> dict[str, int]:
         from workers.tasks.archive import archive  # loads what reads Parquet: a quarter of a worker's start
 
@@ -75,6 +85,7 @@ def make_app(settings: WorkerSettings) -> Celery:
     tasks: dict[str, Callable[[], Any]] = {
         "curate": run_curate,
         "sweep": run_sweep,
+        "audit": run_audit,
         "archive": run_archive,
         "copy": run_copy,
         "sample": run_sample,

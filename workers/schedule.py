@@ -12,7 +12,7 @@ UPKEEP = "upkeep"
 SAMPLING = "sampling"
 """Long tasks that wait for the API."""
 QUEUES = (UPKEEP, SAMPLING)
-QUEUE_OF = {"curate": UPKEEP, "sweep": UPKEEP, "archive": UPKEEP, "copy": UPKEEP, "sample": SAMPLING}
+QUEUE_OF = {"curate": UPKEEP, "sweep": UPKEEP, "audit": UPKEEP, "archive": UPKEEP, "copy": UPKEEP, "sample": SAMPLING}
 LATE = 5
 
 
@@ -24,6 +24,7 @@ def timetable(settings: WorkerSettings) -> dict[str, dict[str, Any]]:
     intervals_s = {
         "curate": settings.curate_every_s,
         "sweep": settings.sweep_every_s,
+        "audit": settings.audit_every_s,
         "archive": settings.archive_every_s,
         "copy": settings.copy_every_s,
     }

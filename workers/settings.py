@@ -48,6 +48,18 @@ class WorkerSettings(Settings):
     """Seconds between looks at the log of interactions."""
     sweep_every_s: float = Field(default=5.0, gt=0)
     """Seconds between repairs: overdue leases, lost messages, waiting prompts."""
+    audit_every_s: float = Field(default=10.0, gt=0)
+    """Seconds between two looks at the quality of new labels."""
+    audit_labels: int = Field(default=5000, ge=100, le=100_000)
+    """Latest labels that the audit looks at."""
+    gold_bar_percent: int = Field(default=80, ge=0, le=100)
+    """Share of hidden checks that a labeler has to pass; 0 pauses nobody."""
+    review_below_percent: int = Field(default=35, ge=0, le=100)
+    """Agreement of three or more labelers on a comparison below which a reviewer decides, percent of pairs; 0 never."""
+    consensus_gold: int = Field(default=200, ge=0)
+    """Checks with a known answer that the audit makes of what labelers agree on, until there are so many of all."""
+    checked_days: int = Field(default=7, ge=1)
+    """Days since their last label for which checks are prepared for a labeler."""
     archive_every_s: float = Field(default=30.0, gt=0)
     """Seconds between copies of new interactions into archive segments."""
     copy_every_s: float = Field(default=5.0, gt=0)

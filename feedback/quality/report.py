@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from feedback import gold, labels
-from feedback.quality import agreement, biases, detection
+from feedback.quality import agreement, biases, detection, pausing
 from feedback.quality.agreement import Rating, Vote
 from feedback.quality.figures import Estimate, Group, Person, Report
 from feedback.quality.gathering import Given, Window, today
@@ -19,8 +19,6 @@ BELOW_POOL = 0.15
 """Points of agreement below everybody's from which on a labeler is flagged."""
 ENOUGH_ITEMS = 20
 """Shared items below which agreement flags nobody."""
-CHECKS = 30
-"""Latest checks that a gold score is made of."""
 RECENT = 50
 """Latest labels that drift is looked for in."""
 HOURS = 24
@@ -81,13 +79,12 @@ def following(items: Mapping[str, Sequence[Given]]) -> dict[str, list[float]]:
 
 
 def gold_results(given: Sequence[Given], by_id: Mapping[str, GoldCheck]) -> list[tuple[datetime, bool]]:
-    """Return when each hidden check was answered and whether it was passed, oldest first, the last `CHECKS`."""
-    found = [
+    """Return when each hidden check was answered and whether it was passed, oldest first."""
+    return [
         (each.label.created_at, not gold.violated(check, each.label.ranking, each.label.outcome))
         for each in given
         if each.facts.purpose == "gold" and (check := by_id.get(each.facts.subject)) is not None
     ]
-    return found[-CHECKS:]
 
 
 def _person(
@@ -99,7 +96,7 @@ def _person(
     now: datetime,
 ) -> Person:
     shown = [each.shown for each in given]
-    results = gold_results(given, by_id)
+    results = gold_results(given, by_id)[-pausing.CHECKS :]
     recent_items = {each.facts.subject for each in given[-RECENT:]}
     all_sums = list(rest.values())
     before = agreement.ratio([sums for item, sums in rest.items() if item not in recent_items])

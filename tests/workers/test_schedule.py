@@ -4,7 +4,7 @@ from workers.settings import WorkerSettings
 
 def test_every_entry_names_a_task_with_a_queue_and_expires() -> None:
     table = timetable(WorkerSettings())
-    assert set(table) == {"curate", "sweep", "archive", "copy"}
+    assert set(table) == {"curate", "sweep", "audit", "archive", "copy"}
     for entry in table.values():
         assert entry["options"]["queue"] == QUEUE_OF[entry["task"]]
         assert entry["options"]["expires"] > entry["schedule"]

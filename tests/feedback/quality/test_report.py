@@ -8,6 +8,7 @@ import pytest
 
 from feedback.quality import report
 from feedback.quality.gathering import Facts, Given, Window
+from feedback.quality.pausing import CHECKS
 from feedback.records import GoldCheck, Label, utc_now
 from tests.builders import NOON, make_comparison, make_label
 from tests.feedback.quality.team import WORDS, window
@@ -70,10 +71,10 @@ def test_two_groups_stand_beside_everybody() -> None:
 def test_the_gold_score_counts_the_last_checks_only() -> None:
     check = GoldCheck(comparison_id="cmp_gold", created_at=NOON, pairs=[(0, 3)], source="operator")
     label = make_label(make_comparison())
-    given = [gold(label, number, right=number >= 10) for number in range(report.CHECKS + 10)]
+    given = [gold(label, number, right=number >= 10) for number in range(CHECKS + 10)]
     score = report.build(Window(given, "1-0"), [check], utc_now()).people["lee"].gold
-    assert (score.value, score.n) == (1, report.CHECKS)
-    earlier = report.build(Window(given[: report.CHECKS], "1-0"), [check], utc_now()).people["lee"].gold
+    assert (score.value, score.n) == (1, CHECKS)
+    earlier = report.build(Window(given[:CHECKS], "1-0"), [check], utc_now()).people["lee"].gold
     assert earlier.value == pytest.approx(20 / 30)
     assert report.build(Window(given, "1-0"), [], utc_now()).people["lee"].gold.n == 0
 
