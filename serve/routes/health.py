@@ -17,7 +17,7 @@ import prometheus_client
 from fastapi import APIRouter, Request, Response
 from starlette.responses import PlainTextResponse
 
-from feedback import comparisons, demonstrations, interactions, labels, leases, metrics, policies, prompts
+from feedback import comparisons, demonstrations, interactions, labels, leases, metrics, policies, prompts, reviews
 from feedback.client import Ledger
 from feedback.errors import EngineError, LedgerUnavailable, Overloaded
 from serve.dependencies import Dependencies
@@ -161,6 +161,7 @@ def ledger_sizes(ledger: Ledger) -> dict[str, Any]:
         "demonstrations": demonstrations.count(ledger),
         "policies": len(policies.list_policies(ledger)),
         "being_sampled": comparisons.being_sampled(ledger),
+        "waiting_review": reviews.open_count(ledger),
         **{
             f"waiting_{queue}": leases.waiting(ledger, queue)
             for queue in ("training", "agreement", "evaluation", "demonstration")

@@ -170,3 +170,13 @@ def watched(chromium: Browser) -> Iterator[Watched]:
     yield found
     context.close()
     assert found.faults == []
+
+
+@pytest.fixture
+def inspected(chromium: Browser) -> Iterator[Watched]:
+    """As `watched`, but the page's policy is lifted for axe, which puts styles into a page to measure it."""
+    context = chromium.new_context(bypass_csp=True)
+    found = Watched(context.new_page())
+    yield found
+    context.close()
+    assert found.faults == []

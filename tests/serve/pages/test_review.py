@@ -1,13 +1,9 @@
 """The review page in a real Chromium: a disagreement settled by keyboard, a few-shot prompt taken in, nobody named."""
 
-import json
-import time
 import uuid
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from feedback import (
     demonstration_reviews,
@@ -20,6 +16,7 @@ from feedback import (
 )
 from feedback.ids import new_id
 from feedback.records import Comparison, Demonstration, Label, Shot, WrittenPrompt, utc_now
+from tests.serve.pages.accessible import violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -29,14 +26,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.redis, pytest.mark.browser]
 TEXTS = ["Bob lives in York.", "I do not know.", "Go away."]
 SHOTS = [Shot(query=city, response=country) for city, country in (("Paris", "France"), ("Rome", "Italy"))]
-
-
-def until(condition: Callable[[], Any], deadline_s: float = 15) -> Any:
-    end = time.monotonic() + deadline_s
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 def disputed(site: "Site", note: str = "A says where") -> Comparison:
@@ -223,17 +212,11 @@ def test_hostile_text_does_nothing(site: "Site", watched: "Watched") -> None:
     assert page.locator("#app img, #app script").count() == 0
 
 
-def violations(page: "Page") -> list[str]:
-    """Return what axe finds wrong with the page as it is."""
-    found = Axe().run(page).response["violations"]
-    return [f"{each['id']}: {json.dumps([node['target'] for node in each['nodes']])}" for each in found]
-
-
-def test_the_page_is_accessible_in_each_of_its_states(site: "Site", watched: "Watched") -> None:
+def test_the_page_is_accessible_in_each_of_its_states(site: "Site", inspected: "Watched") -> None:
     disputed(site)
     written(site)
     demonstrated(site)
-    page = open_page(site, watched)
+    page = open_page(site, inspected)
     page.wait_for_selector("#list button")
     assert violations(page) == []
     press(page, "]")

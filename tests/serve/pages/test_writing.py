@@ -1,14 +1,13 @@
 """The writing page in a real Chromium: autosave, reload, a dead network, review, demonstrations."""
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from feedback import demonstration_reviews, demonstrations, writing
 from feedback.records import WrittenPrompt
+from tests.serve.pages.accessible import violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -198,18 +197,12 @@ def test_hostile_text_does_nothing(site: "Site", watched: "Watched") -> None:
     assert page.locator("#app script, #app img, #app a").count() == 0
 
 
-def violations(page: "Page") -> list[str]:
-    """Return what axe finds wrong with the page as it is."""
-    found = Axe().run(page).response["violations"]
-    return [f"{each['id']}: {json.dumps([node['target'] for node in each['nodes']])}" for each in found]
-
-
-def test_the_page_is_accessible_in_each_of_its_states(site: "Site", watched: "Watched") -> None:
-    watched.page.goto(f"{site.url}/writing")
-    watched.page.wait_for_selector("#key:focus")
-    assert violations(watched.page) == []
+def test_the_page_is_accessible_in_each_of_its_states(site: "Site", inspected: "Watched") -> None:
+    inspected.page.goto(f"{site.url}/writing")
+    inspected.page.wait_for_selector("#key:focus")
+    assert violations(inspected.page) == []
     site.demonstration_request()
-    page = open_page(site, watched)
+    page = open_page(site, inspected)
     assert violations(page) == []
     write_few_shot(page)
     page.wait_for_selector("#saved:has-text('saved, revision')")
