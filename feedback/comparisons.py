@@ -1,10 +1,10 @@
 """Comparisons from wish to queue: planned, sampled, opened to labelers.
 
 The wish for K completions lives here, so a lost Celery message costs time and never a comparison. Each claim carries a
-token from one counter that never goes down; whoever comes back with the token of an older claim changes nothing.
+token from one counter that never goes down; whoever comes back with the token of an older claim changes nothing. Time
+is the ledger's own clock, so a worker whose clock is wrong neither loses nor steals a claim.
 """
 
-import time
 from typing import NamedTuple, cast
 
 import msgspec
@@ -71,7 +71,7 @@ def plan(
     ledger.run(
         "plan",
         [keys.comparison(comparison.id), keys.SAMPLING],
-        [comparison.id, encode(comparison), f"{_place(comparison):.3f}"],
+        [comparison.id, encode(comparison), PRIORITY_S * comparison.priority],
     )
     return comparison
 
@@ -118,11 +118,10 @@ def claim(ledger: Ledger, most: int, hidden_s: float) -> list[Claim]:
     Nobody else is given them for ``hidden_s``; a sampler that needs longer says so with `keep_claims`, one that dies
     loses them when that time is over.
     """
-    now = time.time()
     flat = ledger.run(
         "claim",
         [keys.SAMPLING, keys.SAMPLING_ATTEMPTS, keys.SAMPLING_CLAIMS, keys.SAMPLING_TOKEN],
-        [f"{now:.3f}", f"{now + hidden_s:.3f}", most],
+        [hidden_s, most],
     )
     return [
         Claim(id, int(attempt), int(token), bool(abandoned))
@@ -144,8 +143,7 @@ def keep_claims(ledger: Ledger, tokens: dict[str, int], hidden_s: float) -> set[
     if not tokens:
         return set()
     pairs = [word for id, token in tokens.items() for word in (id, token)]
-    until = f"{time.time() + hidden_s:.3f}"
-    return set(ledger.run("keep_claims", [keys.SAMPLING, keys.SAMPLING_CLAIMS], [until, *pairs]))
+    return set(ledger.run("keep_claims", [keys.SAMPLING, keys.SAMPLING_CLAIMS], [hidden_s, *pairs]))
 
 
 def postpone(ledger: Ledger, id: str, delay_s: float, *, token: int, counts: bool) -> bool:
@@ -162,7 +160,7 @@ def postpone(ledger: Ledger, id: str, delay_s: float, *, token: int, counts: boo
     postponed = ledger.run(
         "postpone",
         [keys.SAMPLING, keys.SAMPLING_ATTEMPTS, keys.SAMPLING_CLAIMS],
-        [id, token, f"{time.time() + delay_s:.3f}", int(not counts)],
+        [id, token, delay_s, int(not counts)],
     )
     return bool(postponed)
 
@@ -220,7 +218,8 @@ def _place(comparison: Comparison) -> float:
 def due(ledger: Ledger) -> int:
     """Return how many comparisons a sampler could claim now."""
     with ledger.reach() as client:
-        return int(client.zcount(keys.SAMPLING, "-inf", time.time()))
+        seconds, microseconds = client.time()
+        return int(client.zcount(keys.SAMPLING, "-inf", seconds + microseconds / 1e6))
 
 
 def bury(ledger: Ledger, id: str, reason: str, detail: str = "", *, token: int = 0) -> bool:

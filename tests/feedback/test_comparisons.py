@@ -1,11 +1,13 @@
 """Comparisons: planned once, sampled by one at a time, opened whole or not at all."""
 
 import threading
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from feedback import comparisons, keys, leases
+from feedback import comparisons, erasure, keys, leases
 from feedback.client import Ledger
 from feedback.comparisons import Claim
 from feedback.errors import Conflict, NotFound
@@ -163,6 +165,27 @@ def test_a_heartbeat_keeps_a_claim_and_revives_no_finished_one(ledger: Ledger) -
     assert comparisons.complete(ledger, planned, completions(4), token=token)
     assert comparisons.keep_claims(ledger, {planned.id: token}, hidden_s=-1) == {planned.id}
     assert comparisons.being_sampled(ledger) == 0
+
+
+def test_a_wrong_clock_of_a_process_neither_hides_nor_steals(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_s = time.time()
+    for wrong_by_s in (-3600.0, 3600.0):
+        monkeypatch.setattr(time, "time", lambda wrong_by_s=wrong_by_s: real_s + wrong_by_s)
+        planned = comparisons.plan(ledger, make_prompt(), 4)
+        assert comparisons.due(ledger) == 1
+        claim = claim_one(ledger)
+        assert claim.id == planned.id
+        assert comparisons.keep_claims(ledger, {claim.id: claim.token}, 60) == set()
+        assert comparisons.claim(ledger, 1, 60) == []
+
+
+def test_an_erased_comparison_is_in_no_samplers_hands_any_more(ledger: Ledger, tmp_path: Path) -> None:
+    planned = comparisons.plan(ledger, make_prompt(customer="acme"), 4)
+    token = claim_one(ledger).token
+    erasure.erase(ledger, tmp_path, "acme", "olga")
+    assert ledger.redis.exists(keys.SAMPLING, keys.SAMPLING_ATTEMPTS, keys.SAMPLING_CLAIMS) == 0
+    assert not comparisons.complete(ledger, planned, completions(4), token=token)
+    assert comparisons.keep_claims(ledger, {planned.id: token}, 60) == {planned.id}
 
 
 def test_twenty_samplers_never_hold_the_same_comparison(ledger: Ledger) -> None:
