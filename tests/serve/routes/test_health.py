@@ -39,6 +39,17 @@ ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/v1/operations/audit", None, {"operator"}),
 ]
 CUSTOMERS, PEOPLE = {"client", "operator"}, {"client", "labeler", "operator"}
+WRITING = [
+    *(("GET", path) for path in ("guidelines", "practice", "prompts", "prompts/wri_0", "demonstrations")),
+    *(("POST", path) for path in ("guidelines/1/acknowledge", "practice", "practice/1", "prompts")),
+    *(("POST", f"prompts/wri_0/{move}") for move in ("submit", "withdraw")),
+    *(("PUT", "prompts/wri_0"), ("DELETE", "prompts/wri_0"), ("POST", "demonstrations/dem_0/revise")),
+]
+REVIEWING = [
+    *(("GET", path) for path in ("guidelines", "reviews", "reviews/cmp_0", "written", "written/wri_0", "demonstrations")),
+    *(("POST", path) for path in ("guidelines", "reviews/cmp_0", "demonstrations/dem_0/review")),
+    *(("POST", f"written/wri_0/{move}") for move in ("accept", "return", "reject")),
+]
 TESTED_ELSEWHERE: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/v1/me", None, {*PEOPLE, "metrics"}),
     ("GET", "/v1/keys", None, PEOPLE),
@@ -57,6 +68,9 @@ TESTED_ELSEWHERE: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/v1/queue", {}, {"operator"}),
     ("POST", "/v1/erasures", {}, CUSTOMERS),
     ("GET", "/v1/erasures/era_0", None, CUSTOMERS),
+    ("POST", "/v1/privacy/preview", {}, CUSTOMERS),
+    *((method, f"/v1/labeling/{path}", None if method == "GET" else {}, {"labeler"}) for method, path in WRITING),
+    *((method, f"/v1/operations/{path}", None if method == "GET" else {}, {"operator"}) for method, path in REVIEWING),
 ]
 """Routes whose own tests say what else they do; here for who may call them."""
 OPEN = {"/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
