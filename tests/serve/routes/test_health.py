@@ -46,7 +46,10 @@ WRITING = [
     *(("PUT", "prompts/wri_0"), ("DELETE", "prompts/wri_0"), ("POST", "demonstrations/dem_0/revise")),
 ]
 REVIEWING = [
-    *(("GET", path) for path in ("guidelines", "reviews", "reviews/cmp_0", "written", "written/wri_0", "demonstrations")),
+    *(
+        ("GET", path)
+        for path in ("guidelines", "reviews", "reviews/cmp_0", "written", "written/wri_0", "demonstrations")
+    ),
     *(("POST", path) for path in ("guidelines", "reviews/cmp_0", "demonstrations/dem_0/review")),
     *(("POST", f"written/wri_0/{move}") for move in ("accept", "return", "reject")),
 ]
