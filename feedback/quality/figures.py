@@ -4,12 +4,14 @@ Knows the shape of the report and how to keep it; how a figure is computed is it
 serving reads reports.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
 from feedback import keys
 from feedback.client import Ledger
+from feedback.ids import made_at_s
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -36,6 +38,17 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Krippendorff's alpha of the 1-7 scores, ordinal."""
     tau: Estimate
     """Mean of Kendall's tau-b between two labelers' orders of one item."""
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """What a labeler is shown of themselves: nothing of today, so that no figure moves with a single answer.
+
+    Otherwise a look after each item would tell which of them were checks.
+    """
+
+    agreement: Estimate
+    gold: Estimate
+    self_agreement: Estimate
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +79,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     """Agreement in earlier labels, to hold against ``recent``."""
     recent: Estimate
     """Agreement in the latest labels."""
+    own: Own
     flags: list[str]
     """What an operator should look at, one sentence each."""
 
@@ -96,10 +110,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     first_wins: Estimate
     longer_wins: Estimate
     flags: dict[str, FlagUse]
+    quarantined: int
+    """Labels that are in quarantine."""
     verdicts: dict[str, int]
     """Outcome -> labels."""
     per_hour: list[int]
     """Labels in each of the last 24 hours, oldest first."""
+
+
+def oldest(ledger: Ledger, queues: Iterable[str]) -> dict[str, float | None]:
+    """Return queue -> when its longest-waiting item was made, unix seconds; None if nothing waits or no id tells.
+
+    Items with priority stand before older ones, so it is the oldest of the first few.
+    """
+    found: dict[str, float | None] = {}
+    with ledger.reach() as client:
+        for name in queues:
+            heads = [*client.zrange(keys.queue(name), 0, 19), *client.zrange(keys.queue_partial(name), 0, 19)]
+            found[name] = min((at for id in heads if (at := made_at_s(id)) is not None), default=None)
+    return found
 
 
 def store(ledger: Ledger, report: Report) -> None:

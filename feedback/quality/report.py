@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from feedback import gold, labels
+from feedback.labelers import Period, in_quarantine
 from feedback.quality import agreement, biases, detection, pausing
 from feedback.quality.agreement import Rating, Vote
-from feedback.quality.figures import Estimate, Group, Person, Report
+from feedback.quality.figures import Estimate, Group, Own, Person, Report
 from feedback.quality.gathering import Given, Window, today
 from feedback.records import GoldCheck
 
@@ -24,8 +25,10 @@ RECENT = 50
 HOURS = 24
 
 
-def build(window: Window, checks: Sequence[GoldCheck], now: datetime) -> Report:
-    """Return the report on a window of labels."""
+def build(
+    window: Window, checks: Sequence[GoldCheck], now: datetime, quarantine: Mapping[str, list[Period]] | None = None
+) -> Report:
+    """Return the report on a window of labels; ``quarantine`` holds the periods of each labeler."""
     items = window.of_items()
     all_votes = [vote for item, given in items.items() for each in given for vote in votes(item, each)]
     rest = agreement.against_rest(all_votes)
@@ -49,6 +52,10 @@ def build(window: Window, checks: Sequence[GoldCheck], now: datetime) -> Report:
         flags=biases.flag_use(
             {item: [each.label for each in given] for item, given in items.items()},
             {item: len(given[0].facts.words) for item, given in items.items()},
+        ),
+        quarantined=sum(
+            in_quarantine((quarantine or {}).get(each.label.labeler, []), each.label.created_at)
+            for each in window.given
         ),
         verdicts=dict(Counter(each.label.outcome for each in window.given)),
         per_hour=_per_hour(window.given, now),
@@ -118,7 +125,25 @@ def _person(
         bar=verdict.bar if verdict else None,
         before=before,
         recent=recent,
+        own=_own(given, rest, results, now),
         flags=[*_suspicions(found, pool, before, recent, verdict), *biases.habits(shown)],
+    )
+
+
+def _own(
+    given: Sequence[Given],
+    rest: Mapping[str, tuple[float, float]],
+    results: Sequence[tuple[datetime, bool]],
+    now: datetime,
+) -> Own:
+    """Return what a labeler is shown: the same figures, of the days before today (UTC)."""
+    past = [each for each in given if each.label.created_at.date() < now.date()]
+    items = {each.facts.subject for each in past}
+    passed = [right for at, right in results if at.date() < now.date()]
+    return Own(
+        agreement=agreement.ratio([sums for item, sums in rest.items() if item in items]),
+        gold=biases.wilson(sum(passed), len(passed)),
+        self_agreement=_self_agreement(past),
     )
 
 

@@ -36,10 +36,11 @@ def audit(ledger: Ledger, settings: WorkerSettings, known: dict[str, Facts] | No
         return {}
     window = gathering.gather(ledger, settings.audit_labels, known)
     now, known_checks = utc_now(), gold.all_checks(ledger)
-    figures.store(ledger, report.build(window, known_checks, now))
+    paused = pause(ledger, window, known_checks, settings.gold_bar_percent / 100)
+    figures.store(ledger, report.build(window, known_checks, now, labelers.quarantined(ledger)))
     items = window.of_items()
     done = {
-        "paused": pause(ledger, window, known_checks, settings.gold_bar_percent / 100),
+        "paused": paused,
         "reviews": review(ledger, items, settings.review_below_percent / 100),
         "gold": add_gold(ledger, items, known_checks, settings.consensus_gold, now),
         "checks": prepare(ledger, window, settings.checked_days, now),

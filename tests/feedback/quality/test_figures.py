@@ -5,9 +5,11 @@ import sys
 
 from feedback import keys
 from feedback.client import Ledger
+from feedback.ids import made_at_s
 from feedback.quality import figures, report
 from feedback.quality.gathering import Window
 from feedback.records import utc_now
+from tests.builders import open_comparison
 
 
 def test_the_latest_report_is_kept(ledger: Ledger) -> None:
@@ -20,6 +22,13 @@ def test_the_latest_report_is_kept(ledger: Ledger) -> None:
 def test_a_report_of_another_version_is_none(ledger: Ledger) -> None:
     ledger.redis.set(keys.QUALITY, '{"at": "then"}')
     assert figures.latest(ledger) is None
+
+
+def test_a_queue_is_as_old_as_what_waits_longest(ledger: Ledger) -> None:
+    first = open_comparison(ledger)
+    open_comparison(ledger)
+    found = figures.oldest(ledger, ["training", "agreement"])
+    assert found == {"training": made_at_s(first.id), "agreement": None}
 
 
 def test_reading_reports_loads_no_statistics() -> None:

@@ -122,3 +122,24 @@ def test_labels_of_long_ago_are_in_no_hour() -> None:
     found = report.build(seen, [], utc_now() + timedelta(days=2))
     assert sum(found.per_hour) == 0
     assert found.people["lee-0"].today == 0
+
+
+def test_what_a_labeler_is_shown_does_not_move_today() -> None:
+    """A look after each answer must not tell which items were checks."""
+    yesterday = utc_now() - timedelta(days=1)
+    check = GoldCheck(comparison_id="cmp_gold", created_at=NOON, pairs=[(0, 3)], source="operator")
+    label = make_label(make_comparison(), created_at=yesterday)
+    old = [gold(label, number, right=True) for number in range(10)]
+    before = report.build(Window(old, "1-0"), [check], utc_now()).people["lee"]
+    new = gold(msgspec.structs.replace(label, created_at=utc_now()), 11, right=False)
+    after = report.build(Window([*old, new], "1-0"), [check], utc_now()).people["lee"]
+    assert (before.gold.n, after.gold.n) == (10, 11)
+    assert before.own == after.own
+    assert after.own.gold.n == 10
+
+
+def test_labels_in_quarantine_are_counted() -> None:
+    seen = window(30, HONEST)
+    mine = [each.label.created_at for each in seen.of_people()["lee-0"]]
+    found = report.build(seen, [], utc_now(), {"lee-0": [(mine[2], None)], "nobody": [(mine[0], None)]})
+    assert found.quarantined == len(mine) - 2

@@ -50,6 +50,9 @@ def test_who_fails_hidden_checks_is_paused_and_quarantined(ledger: Ledger, setti
     assert "0% of the last 12 checks" in standing.reason
     assert standing.quarantined_from is not None
     assert abs(standing.quarantined_from - first.created_at) < timedelta(milliseconds=2)
+    report = figures.latest(ledger)
+    assert report is not None
+    assert report.quarantined >= 12
 
 
 def test_who_passes_them_goes_on(ledger: Ledger, settings: WorkerSettings) -> None:
