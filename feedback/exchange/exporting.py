@@ -96,6 +96,7 @@ def _items(comparison: Comparison, given: list[Label]) -> Iterator[Item]:
                     ranking=label.ranking,
                     outcome=label.outcome,
                     quality=label.quality,
+                    flags=label.flags,
                     note=label.note,
                 )
                 for label in given

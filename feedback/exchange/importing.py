@@ -139,7 +139,7 @@ def label_of(said: Said, comparison: Comparison, source: str) -> Label:
     """Return what one annotator said as a label; the same word has the same id."""
     place = f"{PREFIX}:{source}"
     labeler = _owned(said.annotator, place)
-    content = [comparison.id, labeler, said.outcome, said.ranking, said.quality, said.note]
+    content = [comparison.id, labeler, said.outcome, said.ranking, said.quality, said.flags, said.note]
     return Label(
         id=f"imp_{_hash(content)}",
         created_at=comparison.created_at,
@@ -149,6 +149,7 @@ def label_of(said: Said, comparison: Comparison, source: str) -> Label:
         outcome=said.outcome,
         ranking=said.ranking,
         quality=said.quality,
+        flags=said.flags,
         note=said.note,
     )
 

@@ -38,6 +38,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome = "ranked"
     quality: list[int] = []
     """1 to 7 per completion; empty if not asked."""
+    flags: dict[str, list[int]] = {}
+    """Flag -> completions that it applies to."""
     note: str = ""
 
 

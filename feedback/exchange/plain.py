@@ -27,12 +27,12 @@ Row = dict[str, Any]
 
 
 def write(item: Item) -> Iterator[Row]:
-    """Yield the row of an item with its judgements pair by pair; verdicts on all completions keep their outcome."""
+    """Yield the row of an item with its judgements pair by pair; the rest is in ``meta.said``, by annotator."""
     judged = [
         {"a": a, "b": b, "winner": winner, "annotator": annotator} for a, b, winner, annotator in judgements_of(item)
     ]
-    verdicts = {said.annotator: said.outcome for said in item.said if said.outcome != "ranked"}
-    yield {**_shared(item), "comparisons": judged, **({"meta": {"outcomes": verdicts}} if verdicts else {})}
+    more = {said.annotator: extra for said in item.said if (extra := _extra(said))}
+    yield {**_shared(item), "comparisons": judged, **({"meta": {"said": more}} if more else {})}
 
 
 def read(row: Row) -> Iterator[Item]:
@@ -44,22 +44,16 @@ def read(row: Row) -> Iterator[Item]:
     item = _item(row)
     judgements = _judgements(row, len(item.answers))
     meta = row.get("meta")
-    outcomes = meta.get("outcomes") if isinstance(meta, dict) else None
+    more = meta.get("said") if isinstance(meta, dict) else None
     for each in items_of(item, judgements):
-        yield _with_outcomes(each, outcomes) if isinstance(outcomes, dict) else each
+        whole = len(each.answers) == len(item.answers)
+        yield _with_more(each, more) if isinstance(more, dict) and whole else each
 
 
 def write_rankings(item: Item) -> Iterator[Row]:
     """Yield one row per annotator: the completions and their tie groups, best first."""
     for said in item.said:
-        extra = {name: value for name, value in (("quality", said.quality), ("note", said.note)) if value}
-        yield {
-            **_shared(item),
-            "ranking": said.ranking,
-            "outcome": said.outcome,
-            "annotator": said.annotator,
-            **extra,
-        }
+        yield {**_shared(item), "ranking": said.ranking, "annotator": said.annotator, **_extra(said)}
 
 
 def read_rankings(row: Row) -> Iterator[Item]:
@@ -72,14 +66,8 @@ def read_rankings(row: Row) -> Iterator[Item]:
     k = len(item.answers)
     if k > MOST_COMPLETIONS:
         raise InvalidRow(f"{k} responses, at most {MOST_COMPLETIONS} can be ranked together")
-    said = Said(
-        annotator=name_of(row.get("annotator")),
-        ranking=_groups(row.get("ranking"), k),
-        outcome=_outcome(row.get("outcome", "ranked")),
-        quality=_quality(row.get("quality", []), k),
-        note=text_of(row.get("note", ""), "note"),
-    )
-    yield msgspec.structs.replace(item, said=[said])
+    said = Said(annotator=name_of(row.get("annotator")), ranking=_groups(row.get("ranking"), k))
+    yield msgspec.structs.replace(item, said=[_with_extra(said, row, k)])
 
 
 def write_scores(item: Item) -> Iterator[Row]:
@@ -198,8 +186,36 @@ def _outcome(given: Any) -> Outcome:
     return cast(Outcome, given)
 
 
-def _with_outcomes(item: Item, outcomes: Row) -> Item:
-    heard = [
-        msgspec.structs.replace(said, outcome=_outcome(outcomes.get(said.annotator, "ranked"))) for said in item.said
-    ]
-    return msgspec.structs.replace(item, said=heard)
+def _flags(given: Any, k: int) -> dict[str, list[int]]:
+    try:
+        flags = msgspec.convert(given, dict[str, list[int]])
+    except msgspec.ValidationError as error:
+        raise InvalidRow(f"`flags` does not map names to lists of responses: {error}") from error
+    if any(not 0 <= index < k for indices in flags.values() for index in indices):
+        raise InvalidRow(f"`flags` names a response that is not among {k}")
+    return {name_of(name, "a flag"): indices for name, indices in flags.items()}
+
+
+def _extra(said: Said) -> Row:
+    """Return what somebody said beside the order."""
+    outcome = "" if said.outcome == "ranked" else said.outcome
+    every = {"outcome": outcome, "quality": said.quality, "flags": said.flags, "note": said.note}
+    return {name: value for name, value in every.items() if value}
+
+
+def _with_extra(said: Said, given: Any, k: int) -> Said:
+    if not isinstance(given, dict):
+        raise InvalidRow("`meta.said` holds something that is no object")
+    return msgspec.structs.replace(
+        said,
+        outcome=_outcome(given.get("outcome", "ranked")),
+        quality=_quality(given.get("quality", []), k),
+        flags=_flags(given.get("flags", {}), k),
+        note=text_of(given.get("note", ""), "note"),
+    )
+
+
+def _with_more(item: Item, more: Row) -> Item:
+    k = len(item.answers)
+    said = [_with_extra(each, more.get(each.annotator, {}), k) for each in item.said]
+    return msgspec.structs.replace(item, said=said)
