@@ -6,11 +6,10 @@ a queue holds is in ``scripts/shared/places.lua``.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, NamedTuple, cast
 
-from feedback import keys
+from feedback import keys, labelers
 from feedback.client import Ledger, decode, encode
 from feedback.errors import DailyCapReached, LeaseLost, NotFound, TooManyLeases
 from feedback.records import Lease, Record
@@ -36,6 +35,35 @@ def open_item(
     ledger.run("open", [keys.item(item_id)], [item_id, queue, slots, score, "\n".join(authors or [])])
 
 
+class Handed(NamedTuple):
+    """A lease, and what there is to see: read in the same move."""
+
+    lease: Lease
+    record: str | None
+    """The Comparison or Prompt, JSON; None if it was erased."""
+    draft: str | None
+    """What the labeler had written of an answer, JSON."""
+
+
+class Demand(NamedTuple):
+    """What a labeler must have done before anything is handed to them."""
+
+    guideline: str = ""
+    """Version of the guidelines that they must have acknowledged; empty for none."""
+    practice: bool = False
+
+
+class Pick(NamedTuple):
+    """How an item is chosen, by uniform draws made before."""
+
+    check: bool = False
+    """Give one of the checks prepared for the labeler, if there is one."""
+    draw: str = ""
+    """``random`` or ``disagreement``: how to choose among fresh items once none has priority; else by age."""
+    at: float = 0.0
+    """Where in the queue to draw a random item, in [0, 1)."""
+
+
 def lease(
     ledger: Ledger,
     queue: str,
@@ -45,10 +73,25 @@ def lease(
     *,
     most: int = 0,
     daily_cap: int = 0,
-    check: bool = False,
-    draw: Literal["", "random", "disagreement"] = "",
-    at: float = 0.0,
+    **pick: Any,
 ) -> Lease | None:
+    """Do as `hand` and return the lease alone; ``pick`` are the fields of `Pick`."""
+    found = hand(ledger, queue, labeler, lease_s, now, most=most, daily_cap=daily_cap, pick=Pick(**pick))
+    return found.lease if found is not None else None
+
+
+def hand(
+    ledger: Ledger,
+    queue: str,
+    labeler: str,
+    lease_s: float = DEFAULT_LEASE_S,
+    now: Clock | None = None,
+    *,
+    most: int = 0,
+    daily_cap: int = 0,
+    pick: Pick = Pick(),
+    demand: Demand = Demand(),
+) -> Handed | None:
     """Lease one item that this labeler has not seen; None when nothing is left for them.
 
     Args:
@@ -59,30 +102,63 @@ def lease(
         now: a clock instead of the ledger's, for tests.
         most: most leases of the labeler at a time; 0 for any number.
         daily_cap: most items of the labeler from this queue in a UTC day; 0 for any number.
-        check: give one of the checks prepared for the labeler, if there is one.
-        draw: how to choose among fresh items once none has priority; empty for the order of service.
-        at: where in the queue to draw a random item, in [0, 1).
+        pick: how to choose.
+        demand: what the labeler must have done.
 
     Raises:
+        Paused: the labeler is paused.
+        MustAcknowledge: they have not agreed to the guidelines in force.
+        MustPractise: they have not passed the practice items.
         TooManyLeases: the labeler holds ``most`` already.
         DailyCapReached: the labeler had ``daily_cap`` items today.
     """
     places = [keys.queue(queue), keys.queue_partial(queue), keys.queue_disagreement(queue), keys.LEASES]
     own = [keys.seen(labeler), keys.holding(labeler), keys.returned(labeler), keys.checks(labeler)]
-    asked: list[Any] = [labeler, queue, f"{lease_s:g}", _given(now), most, daily_cap, "check" if check else "", draw]
+    asked = [labeler, queue, f"{lease_s:g}", _given(now), most, daily_cap, "check" if pick.check else "", pick.draw]
     rank = 0
     while True:
-        verdict, *found = ledger.run("lease", [*places, *own], [*asked, f"{at:.9f}", rank])
+        verdict, *found = ledger.run(
+            "lease",
+            [*places, *own, keys.labeler(labeler), keys.PROMPTS],
+            [*asked, f"{pick.at:.9f}", rank, demand.guideline, "practice" if demand.practice else ""],
+        )
         if verdict == "more":
             rank = int(found[0])
             continue
+        if verdict == "refused":
+            labelers.admit(labelers.standing(ledger, labeler), demand.guideline, practice=demand.practice)
+            continue  # it changed between the two looks
         if verdict == "many":
             wait_s = max(1.0, float(found[0]) - (now or time.time)())
             raise TooManyLeases(f"you hold {most} items already; answer or skip one of them first", wait_s)
         if verdict == "capped":
             message = f"{daily_cap} items of this queue a day are the most, and you had them; go on tomorrow (UTC)"
             raise DailyCapReached(message, DAY_S - (now or time.time)() % DAY_S)
-        return _lease(found[0], labeler, " ".join(found[1:])) if verdict == "leased" else None
+        if verdict == "nothing":
+            return None
+        item_id, value, record, draft = found
+        return Handed(_lease(item_id, labeler, value), record, draft)
+
+
+class InHand(NamedTuple):
+    """An item as one labeler holds it, or not."""
+
+    record: str | None
+    """The Comparison, JSON; None if there is none."""
+    lease: Lease | None
+    queue: str
+    """The queue that it was asked from; empty if that is not known."""
+
+
+def in_hand(ledger: Ledger, item_id: str, labeler: str) -> InHand:
+    """Return a comparison with a labeler's lease of it, in one look."""
+    with ledger.reach() as client, client.pipeline(transaction=False) as line:
+        line.get(keys.comparison(item_id))
+        line.hget(keys.lease(item_id), labeler)
+        line.hget(keys.holding(labeler), item_id)
+        record, value, asked = line.execute()
+    lease = _lease(item_id, labeler, value) if value is not None else None
+    return InHand(record, lease, asked.split(" ")[-1] if asked else "")
 
 
 def held(ledger: Ledger, item_id: str, labeler: str) -> Lease | None:
@@ -151,22 +227,6 @@ def skips(ledger: Ledger, item_id: str) -> list[Skip]:
     return [decode(text, Skip) for text in sorted(said.values())]
 
 
-def note_skip(ledger: Ledger, labeler: str) -> int:
-    """Count one more skip of a labeler; return how many it were today (UTC)."""
-    key = keys.skipped(int(time.time() // DAY_S))
-    with ledger.reach() as client, client.pipeline(transaction=True) as move:
-        move.hincrby(key, labeler, 1)
-        move.expire(key, 40 * DAY_S)
-        return int(move.execute()[0])
-
-
-def skipped(ledger: Ledger) -> dict[str, int]:
-    """Return how many items each labeler skipped today (UTC); those who skipped none are absent."""
-    with ledger.reach() as client:
-        counts = cast(dict[str, str], client.hgetall(keys.skipped(int(time.time() // DAY_S))))
-    return {labeler: int(count) for labeler, count in counts.items()}
-
-
 def expire(ledger: Ledger, now: Clock | None = None, most: int = SWEPT_AT_ONCE) -> int:
     """Return the items of overdue leases to their queues, until none is left; return how many."""
     ended = 0
@@ -180,21 +240,6 @@ def expire(ledger: Ledger, now: Clock | None = None, most: int = SWEPT_AT_ONCE) 
 def set_disagreement(ledger: Ledger, figures: Mapping[str, float]) -> int:
     """Note on how much reward models disagree, in [0, 1], by item id; return how many of the items there are."""
     return sum(ledger.run("disagree", [keys.item(id)], [id, f"{figure:.6f}"]) for id, figure in figures.items())
-
-
-def taken(ledger: Ledger, labeler: str, now: Clock = time.time) -> dict[str, int]:
-    """Return how many items a labeler was given today (UTC) and did not give back, by queue."""
-    with ledger.reach() as client:
-        counts = cast(dict[str, str], client.hgetall(keys.taken(labeler, int(now() // DAY_S))))
-    return {queue: int(count) for queue, count in counts.items()}
-
-
-def answered(ledger: Ledger, labeler: str, now: Clock = time.time) -> dict[str, int]:
-    """Return how many items a labeler was given today (UTC), did not give back and does not hold now, by queue."""
-    given = taken(ledger, labeler, now)
-    with ledger.reach() as client:
-        held = Counter(value.split(" ")[-1] for value in cast(list[str], client.hvals(keys.holding(labeler))))
-    return {queue: max(0, count - held[queue]) for queue, count in given.items()}
 
 
 def waiting(ledger: Ledger, queue: str) -> int:

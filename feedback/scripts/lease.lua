@@ -8,11 +8,13 @@
 --
 -- KEYS  1 ws:queue:<name>  2 ws:queue:<name>:partial  3 ws:queue:<name>:disagreement  4 ws:leases
 --       5 ws:seen:<labeler>  6 ws:holding:<labeler>  7 ws:returned:<labeler>  8 ws:checks:<labeler>
+--       9 ws:labeler:<name>  10 ws:prompts
 -- ARGV  1 labeler  2 queue name  3 seconds  4 now (unix seconds), or "" for the ledger's own clock
 --       5 most leases at a time (0: any)  6 most items a day (0: any)  7 "check" if this lease is to be a check
 --       8 "random", "disagreement" or ""  9 where to draw a random item, in [0, 1)  10 rank to look on from
--- Returns {"leased", item, token, deadline, leased at, why}, {"nothing"}, {"more", rank} to be called again with that
--- rank, {"many", first deadline}, or {"capped", items today}.
+--       11 version of the guidelines that must be acknowledged, or ""  12 "practice" if it must be passed, or ""
+-- Returns {"leased", item, "<token> <deadline> <leased at> <why>", record or false, draft or false}, {"nothing"},
+-- {"more", rank} to be called again with that rank, {"many", first deadline}, {"capped", items today}, or {"refused"}.
 local labeler, queue, now = ARGV[1], ARGV[2], clock(ARGV[4])
 local most, cap, from = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[10])
 local DEPTH, NEAR, LAP = 5000, 200, 500
@@ -54,12 +56,14 @@ local function take(id, why)
   local token, at = redis.call('HINCRBY', item, 'token', 1), string.format('%.3f', now)
   redis.call('SADD', KEYS[5], id)
   redis.call('ZADD', KEYS[4], deadline, id .. ' ' .. labeler)
-  redis.call('HSET', 'ws:lease:' .. id, labeler, token .. ' ' .. deadline .. ' ' .. at .. ' ' .. why)
+  local lease = token .. ' ' .. deadline .. ' ' .. at .. ' ' .. why
+  redis.call('HSET', 'ws:lease:' .. id, labeler, lease)
   redis.call('HSET', KEYS[6], id, ARGV[3] .. ' ' .. queue)
   redis.call('HINCRBY', taken_today, queue, 1)
   redis.call('EXPIRE', taken_today, 259200)
   enter(id)
-  return {'leased', id, tostring(token), deadline, at, why}
+  local record = redis.call('GET', 'ws:comparison:' .. id) or redis.call('HGET', KEYS[10], id)
+  return {'leased', id, lease, record, redis.call('GET', 'ws:draft:' .. labeler .. ':' .. id)}
 end
 
 local function returned()
@@ -99,6 +103,10 @@ local function holding()
   return count, first
 end
 
+local state, acknowledged, practice = unpack(redis.call('HMGET', KEYS[9], 'state', 'acknowledged', 'practice'))
+if state == 'paused' or (ARGV[11] ~= '' and acknowledged ~= ARGV[11]) or (ARGV[12] ~= '' and not practice) then
+  return {'refused'}
+end
 end_overdue(now, 5)
 local held, first = holding()
 if most > 0 and held >= most then return {'many', first} end

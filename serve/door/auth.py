@@ -105,10 +105,17 @@ def allowed(key: ApiKey, roles: tuple[str, ...]) -> ApiKey:
 
 
 def require(keys: KeyCache, *roles: str) -> Callable[[Request], ApiKey]:
-    """Return a FastAPI dependency that yields the caller's key, or refuses; its ``roles`` tell who is let in."""
+    """Return a FastAPI dependency that yields the caller's key, or refuses.
+
+    Its ``roles`` tell who is let in; its ``later`` does the same without blocking the event loop.
+    """
 
     def caller(request: Request) -> ApiKey:
         return authenticate(request.headers, roles, keys, safe=request.method in SAFE_METHODS)
 
-    caller.roles = roles  # type: ignore[attr-defined]
+    async def later(request: Request) -> ApiKey:
+        return await authenticate_async(request.headers, roles, keys, safe=request.method in SAFE_METHODS)
+
+    caller.roles = later.roles = roles  # type: ignore[attr-defined]
+    caller.later = later  # type: ignore[attr-defined]
     return caller

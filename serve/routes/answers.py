@@ -4,13 +4,13 @@ Knows which figures are the client's word and which the server's own (how long a
 shown, why it was picked). The rules of a ranking, and of once, are the ledger's.
 """
 
-from typing import Annotated, cast
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Response
 
-from feedback import comparisons, demonstrations, drafts, guidelines, keys, labels, leases, metrics, prompts, queues
-from feedback.client import Ledger
+from feedback import comparisons, demonstrations, drafts, guidelines, labels, leases, metrics, prompts
+from feedback.client import Ledger, decode
 from feedback.errors import LeaseLost, NotFound
 from feedback.records import (
     ApiKey,
@@ -28,7 +28,9 @@ from serve.asking.schemas import ItemId, body, described
 from serve.asking.schemas_answers import AnswerIn, DraftIn, SubmitIn, WriteIn
 from serve.dependencies import Dependencies
 from serve.door.auth import require
+from serve.door.lean import Lean
 from serve.errors import InvalidRequest
+from serve.routes.gate import Gate
 from serve.routes.views import display_order
 
 ANY = QueueConfig(name="any")
@@ -37,8 +39,9 @@ ANY = QueueConfig(name="any")
 
 def make_router(deps: Dependencies) -> APIRouter:
     """Return the routes of labelers' answers."""
-    router = APIRouter(prefix="/v1/labeling", tags=["labeling"])
+    router = APIRouter(prefix="/v1/labeling", tags=["labeling"], route_class=Lean)
     labeler = Depends(require(deps.keys, "labeler"))
+    gate = Gate(deps.ledger, practice_required=False)
     ledger, revise_s = deps.ledger, deps.settings.revise_s
 
     @router.post("/items/{item_id}/submit", openapi_extra=described(SubmitIn))
@@ -56,8 +59,8 @@ def make_router(deps: Dependencies) -> APIRouter:
             made = to_demonstration(given, prompts.get(ledger, item_id), key)
             answer = demonstrations.submit(ledger, made, given.token)
             return taken(given, answer, "demonstration", revise_s)
-        held = Held.find(ledger, item_id, key.owner)
-        label = to_label(given, held.comparison, key, held.lease, version_of(ledger, given))
+        held = Held.find(ledger, gate, item_id, key.owner)
+        label = to_label(given, held.comparison, key, held.lease, version_of(ledger, given, gate.guidelines().version))
         answer = labels.submit(ledger, label, held.comparison, given.token, held.config, guidelines.FLAG_NAMES)
         return taken(given, answer, "comparison", revise_s)
 
@@ -107,19 +110,17 @@ class Held(msgspec.Struct, frozen=True):
     config: QueueConfig
 
     @classmethod
-    def find(cls, ledger: Ledger, item_id: str, labeler: str) -> "Held":
+    def find(cls, ledger: Ledger, gate: Gate, item_id: str, labeler: str) -> "Held":
         """Return it; without a lease, and with lenient rules, if this labeler does not hold it.
 
         Raises:
             NotFound: no such comparison.
         """
-        comparison = comparisons.get(ledger, item_id)
-        lease = leases.held(ledger, item_id, labeler)
-        if lease is None:
-            return cls(comparison, None, ANY)
-        with ledger.reach() as client:
-            asked = cast(str | None, client.hget(keys.holding(labeler), item_id))
-        return cls(comparison, lease, queues.get(ledger, asked.split(" ")[-1]) if asked else ANY)
+        found = leases.in_hand(ledger, item_id, labeler)
+        if found.record is None:
+            raise NotFound(f"no comparison {item_id!r}")
+        config = gate.config(found.queue) if found.lease is not None and found.queue else ANY
+        return cls(decode(found.record, Comparison), found.lease, config)
 
 
 def only_one(given: AnswerIn) -> None:
@@ -129,8 +130,8 @@ def only_one(given: AnswerIn) -> None:
         raise InvalidRequest("send either `ranking` (comparison) or `response` (demonstration)", "ranking")
 
 
-def version_of(ledger: Ledger, given: AnswerIn) -> str:
-    """Return the version of the guidelines that a labeler had before them.
+def version_of(ledger: Ledger, given: AnswerIn, current: str = "") -> str:
+    """Return the version of the guidelines that a labeler had before them, by default the ``current`` one.
 
     Raises:
         InvalidRequest: there is no such version, or no such flag set.
@@ -140,8 +141,8 @@ def version_of(ledger: Ledger, given: AnswerIn) -> str:
             f"flag set {given.flag_set_version!r} is not the present one, {guidelines.FLAG_SET_VERSION}; reload",
             "flag_set_version",
         )
-    if not given.guideline_version:
-        return guidelines.current(ledger).version
+    if not given.guideline_version or given.guideline_version == current:
+        return current or guidelines.current(ledger).version
     try:
         return guidelines.get(ledger, given.guideline_version).version
     except NotFound as error:

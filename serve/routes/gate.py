@@ -1,17 +1,18 @@
 """Who is given items of which queue: what the routes of labelers ask before they lease anything.
 
 Remembers for a second what operators rarely change (queues, the guidelines in force), so that a lease costs few
-questions to the ledger; where a labeler stands is asked each time.
+questions to the ledger; where a labeler stands is looked at by the lease itself, in the same move.
 """
 
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from feedback import guidelines, labelers, queues
+from feedback import guidelines, queues
 from feedback.client import Ledger
 from feedback.errors import Forbidden, NotFound
-from feedback.records import ApiKey, QueueConfig
+from feedback.leases import Demand
+from feedback.records import ApiKey, Guidelines, QueueConfig
 
 KNOWN_S = 1.0
 """Seconds until a change by an operator counts everywhere."""
@@ -38,10 +39,9 @@ class Gate:
     """Lets labelers at queues, or says why not."""
 
     def __init__(self, ledger: Ledger, *, practice_required: bool) -> None:
-        self._ledger = ledger
         self._practice_required = practice_required
         self._queues = Known(lambda: {**queues.configs(ledger), queues.DEMONSTRATION: requests(ledger)})
-        self._guideline = Known(lambda: to_acknowledge(ledger))
+        self._guidelines = Known(lambda: guidelines.current(ledger))
 
     def config(self, name: str) -> QueueConfig:
         """Return a queue's settings.
@@ -58,20 +58,20 @@ class Gate:
         """Return the queues that a labeler may take from."""
         return [config for config in self._queues.get().values() if queues.may_take(config, key.skills)]
 
-    def admit(self, key: ApiKey, config: QueueConfig) -> None:
-        """Return if a labeler may have an item of a queue now.
+    def admit(self, key: ApiKey, config: QueueConfig) -> Demand:
+        """Return what a labeler must have done before they get an item of a queue; the lease looks whether they did.
 
         Raises:
             Forbidden: the queue needs a skill that the labeler's key does not have.
-            Paused: the labeler is paused.
-            MustAcknowledge: they have not agreed to the guidelines in force.
-            MustPractise: they have not passed the practice items.
         """
         if not queues.may_take(config, key.skills):
             missing = sorted(set(config.needs) - set(key.skills))
             raise Forbidden(f"queue {config.name} needs the skill {', '.join(missing)}; yours lacks it")
-        standing = labelers.standing(self._ledger, key.owner)
-        labelers.admit(standing, self._guideline.get(), practice=self._practice_required)
+        return Demand(to_acknowledge(self.guidelines()), self._practice_required)
+
+    def guidelines(self) -> Guidelines:
+        """Return the guidelines in force."""
+        return self._guidelines.get()
 
 
 def requests(ledger: Ledger) -> QueueConfig:
@@ -79,7 +79,6 @@ def requests(ledger: Ledger) -> QueueConfig:
     return queues.get(ledger, queues.DEMONSTRATION)
 
 
-def to_acknowledge(ledger: Ledger) -> str:
+def to_acknowledge(current: Guidelines) -> str:
     """Return the version of the guidelines that labelers must have agreed to; empty for none."""
-    current = guidelines.current(ledger)
     return current.version if current.must_acknowledge and current.version != guidelines.BUILT_IN else ""

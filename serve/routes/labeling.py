@@ -10,18 +10,18 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Response
 
-from feedback import comparisons, drafts, leases, metrics, prompts, queues, reviews, tallies
-from feedback.client import Ledger
+from feedback import comparisons, leases, metrics, queues, reviews, tallies, workdays
+from feedback.client import Ledger, decode
 from feedback.errors import LeaseLost, NotFound, RateLimited
 from feedback.log import get
-from feedback.records import ApiKey, Lease, QueueConfig
+from feedback.records import ApiKey, Comparison, Prompt, QueueConfig
 from serve.asking.schemas import ItemId, body, described
 from serve.asking.schemas_labeling import HeartbeatIn, NextIn, ReportIn, SkipIn
 from serve.dependencies import Dependencies
 from serve.door.auth import require
+from serve.door.lean import Lean
 from serve.routes.gate import Gate
 from serve.routes.views import shown_comparison, shown_prompt
-from serve.tally import Tally
 
 SKIPS_TO_REVIEW = 3
 """An item that this many different labelers skipped goes to a reviewer."""
@@ -32,11 +32,10 @@ log = get(__name__)
 
 def make_router(deps: Dependencies) -> APIRouter:
     """Return the labelers' routes."""
-    router = APIRouter(prefix="/v1/labeling", tags=["labeling"])
+    router = APIRouter(prefix="/v1/labeling", tags=["labeling"], route_class=Lean)
     labeler = Depends(require(deps.keys, "labeler"))
     ledger, settings = deps.ledger, deps.settings
     gate = Gate(ledger, practice_required=settings.practice_required)
-    tally = Tally(ledger)
     _add_ways_out(router, deps, labeler)
 
     @router.post(
@@ -50,12 +49,12 @@ def make_router(deps: Dependencies) -> APIRouter:
     ) -> dict[str, Any] | Response:
         """Lease the next item that this labeler has not seen; 204 when nothing is left."""
         config = gate.config(given.queue)
-        gate.admit(key, config)
+        demand = gate.admit(key, config)
         for _ in range(GONE):
-            lease = take(ledger, config, key.owner, settings.most_leases)
-            if lease is None:
+            found = take(ledger, config, key.owner, settings.most_leases, demand)
+            if found is None:
                 return Response(status_code=204)
-            view = seen(ledger, lease, config)
+            view = seen(found, config)
             if view is not None:
                 return view
         raise NotFound("the next item was erased a moment ago; ask again")
@@ -70,13 +69,8 @@ def make_router(deps: Dependencies) -> APIRouter:
     @router.get("/queues")
     def list_queues(key: Annotated[ApiKey, labeler]) -> dict[str, Any]:
         """List the queues that the caller may take from, with what waits there and what the caller did today."""
-        today = leases.answered(ledger, key.owner)
+        today = workdays.answered(ledger, key.owner)
         return {"queues": [offered(ledger, config, today.get(config.name, 0)) for config in gate.open_to(key)]}
-
-    @router.get("/me")
-    def me(key: Annotated[ApiKey, labeler]) -> dict[str, Any]:
-        """Count the caller's own work."""
-        return {"labeler": key.owner, "group": key.group, **tally.of(key.owner)}
 
     return router
 
@@ -90,7 +84,7 @@ def _add_ways_out(router: APIRouter, deps: Dependencies, labeler: Any) -> None:
         item_id: ItemId, key: Annotated[ApiKey, labeler], given: Annotated[SkipIn, Depends(body(SkipIn))]
     ) -> dict[str, str]:
         """Give an item back and say why; it is not offered to this labeler again, and after three to nobody."""
-        today = leases.note_skip(ledger, key.owner)
+        today = workdays.note_skip(ledger, key.owner)
         if today > settings.skips_per_day:
             raise RateLimited(f"{settings.skips_per_day} skips a day are the most; let the item run out instead", 3600)
         skippers = leases.release(ledger, item_id, key.owner, given.token, given.reason, given.note)
@@ -131,33 +125,29 @@ def _add_ways_out(router: APIRouter, deps: Dependencies, labeler: Any) -> None:
         return {"id": item_id}
 
 
-def take(ledger: Ledger, config: QueueConfig, labeler: str, most: int) -> Lease | None:
+def take(ledger: Ledger, config: QueueConfig, labeler: str, most: int, demand: leases.Demand) -> leases.Handed | None:
     """Lease an item by the queue's rules, with fresh draws."""
     check, draw = queues.lease_of(config, random.random(), random.random())
-    return leases.lease(
+    return leases.hand(
         ledger,
         config.name,
         labeler,
         config.lease_s,
         most=most,
         daily_cap=config.daily_cap,
-        check=check,
-        draw=draw,
-        at=random.random(),
+        pick=leases.Pick(check, draw, random.random()),
+        demand=demand,
     )
 
 
-def seen(ledger: Ledger, lease: Lease, config: QueueConfig) -> dict[str, Any] | None:
-    """Return what the labeler sees of a leased item, with the draft that they left; None if the item is gone."""
-    text = drafts.get(ledger, lease.labeler, lease.item_id)
-    draft = msgspec.json.decode(text) if text is not None else None
+def seen(found: leases.Handed, config: QueueConfig) -> dict[str, Any] | None:
+    """Return what the labeler sees of an item that was handed to them; None if it was erased."""
+    if found.record is None:
+        return None
+    draft = msgspec.json.decode(found.draft) if found.draft is not None else None
     if config.name == queues.DEMONSTRATION:
-        try:
-            return shown_prompt(prompts.get(ledger, lease.item_id), lease, config, draft)
-        except NotFound:
-            return None
-    (comparison,) = comparisons.get_many(ledger, [lease.item_id])
-    return shown_comparison(comparison, lease, config, draft) if comparison is not None else None
+        return shown_prompt(decode(found.record, Prompt), found.lease, config, draft)
+    return shown_comparison(decode(found.record, Comparison), found.lease, config, draft)
 
 
 def offered(ledger: Ledger, config: QueueConfig, today: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends
 
-from feedback import leases, promotion, queues
+from feedback import leases, promotion, queues, workdays
 from feedback.records import ApiKey, QueueConfig
 from serve.asking.schemas import body, described
 from serve.asking.schemas_labeling import QueueConfigIn, QueuePath
@@ -26,7 +26,7 @@ def make_router(deps: Dependencies) -> APIRouter:
         """List all queues with their settings and what waits in them, and who skips much today."""
         found = [*queues.configs(deps.ledger).values(), queues.get(deps.ledger, queues.DEMONSTRATION)]
         flagged = {
-            name: count for name, count in leases.skipped(deps.ledger).items() if count >= deps.settings.skips_flagged
+            name: count for name, count in workdays.skipped(deps.ledger).items() if count >= deps.settings.skips_flagged
         }
         return {"queues": [seen(config) for config in found], "skipping": flagged}
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from feedback import drafts, keys, leases
-from feedback.client import Ledger
-from feedback.errors import DailyCapReached, LeaseLost, TooManyLeases
-from tests.builders import lease_next
+from feedback import drafts, guidelines, keys, labelers, leases, workdays
+from feedback.client import Ledger, encode
+from feedback.errors import DailyCapReached, LeaseLost, MustAcknowledge, MustPractise, Paused, TooManyLeases
+from tests.builders import lease_next, open_comparison
 from tests.feedback.test_leases import QUEUE, Clock, open_items, submit
 
 URGENT = -1e10
@@ -198,21 +198,11 @@ def test_a_daily_cap_counts_what_was_given_and_not_given_back(ledger: Ledger) ->
     lease_next(ledger, daily_cap=2, lease_s=10, now=clock)
     with pytest.raises(DailyCapReached, match="2 items"):
         leases.lease(ledger, QUEUE, "lee", daily_cap=2, now=clock)
-    assert leases.taken(ledger, "lee", now=clock) == {QUEUE: 2}
+    assert workdays.taken(ledger, "lee", now=clock) == {QUEUE: 2}
     clock.at += 11
     assert lease_next(ledger, daily_cap=2, now=clock), "one ran out"
     clock.at += leases.DAY_S
     assert lease_next(ledger, daily_cap=2, now=clock), "another day"
-
-
-def test_what_was_answered_today_is_what_was_given_and_is_not_held(ledger: Ledger) -> None:
-    open_items(ledger, 4)
-    assert leases.answered(ledger, "lee") == {}
-    for _ in range(2):
-        answer(ledger, "lee")
-    lease_next(ledger)
-    assert (leases.answered(ledger, "lee"), leases.taken(ledger, "lee")) == ({QUEUE: 2}, {QUEUE: 3})
-    assert leases.answered(ledger, "ann") == {}
 
 
 def test_of_several_queues_each_has_its_own_items_and_caps(ledger: Ledger) -> None:
@@ -220,7 +210,7 @@ def test_of_several_queues_each_has_its_own_items_and_caps(ledger: Ledger) -> No
     leases.open_item(ledger, "cmp_medical", "medical", 1, 0)
     assert given(ledger, daily_cap=1)[0] == "cmp_000"
     assert given(ledger, queue="medical", daily_cap=1)[0] == "cmp_medical"
-    assert leases.taken(ledger, "lee") == {QUEUE: 1, "medical": 1}
+    assert workdays.taken(ledger, "lee") == {QUEUE: 1, "medical": 1}
 
 
 def test_a_skip_is_kept_with_its_reason_and_different_labelers_are_counted(ledger: Ledger) -> None:
@@ -239,7 +229,7 @@ def test_what_is_handed_back_may_be_had_again_and_counts_as_no_skip(ledger: Ledg
     lease = lease_next(ledger)
     leases.hand_back(ledger, id, "lee", lease.token)
     assert leases.skips(ledger, id) == []
-    assert leases.taken(ledger, "lee") == {QUEUE: 0}
+    assert workdays.taken(ledger, "lee") == {QUEUE: 0}
     with pytest.raises(LeaseLost):
         leases.hand_back(ledger, id, "lee", lease.token)
     assert given(ledger) == (id, "oldest")
@@ -291,7 +281,37 @@ def test_one_labeler_and_then_another_work_through_a_queue_of_overlap_two(ledger
     assert leases.lease(ledger, QUEUE, "bob") is None
 
 
-def test_skips_of_a_day_are_counted_by_labeler(ledger: Ledger) -> None:
-    assert [leases.note_skip(ledger, "lee") for _ in range(3)] == [1, 2, 3]
-    leases.note_skip(ledger, "ann")
-    assert leases.skipped(ledger) == {"lee": 3, "ann": 1}
+def test_the_lease_itself_looks_where_a_labeler_stands(ledger: Ledger) -> None:
+    open_items(ledger, 3)
+    labelers.pause(ledger, "lee", "olga", "checks failed")
+    with pytest.raises(Paused, match="checks failed"):
+        leases.lease(ledger, QUEUE, "lee")
+    labelers.resume(ledger, "lee", "olga", lift=True)
+    demand = leases.Demand(guidelines.publish(ledger, "# New", "all", "olga").version, practice=True)
+    with pytest.raises(MustAcknowledge, match=demand.guideline):
+        leases.hand(ledger, QUEUE, "lee", demand=demand)
+    labelers.acknowledge(ledger, "lee", demand.guideline)
+    with pytest.raises(MustPractise):
+        leases.hand(ledger, QUEUE, "lee", demand=demand)
+    assert leases.live(ledger) == 0
+    labelers.passed_practice(ledger, "lee")
+    assert leases.hand(ledger, QUEUE, "lee", demand=demand) is not None
+
+
+def test_what_there_is_to_see_comes_with_the_lease(ledger: Ledger) -> None:
+    comparison = open_comparison(ledger)
+    drafts.put(ledger, "lee", comparison.id, '{"ranks":[1]}')
+    found = leases.hand(ledger, QUEUE, "lee")
+    assert found is not None
+    assert found.record == encode(comparison)
+    assert (found.lease.item_id, found.draft) == (comparison.id, '{"ranks":[1]}')
+    assert leases.in_hand(ledger, comparison.id, "lee") == (found.record, found.lease, QUEUE)
+    assert leases.in_hand(ledger, comparison.id, "ann") == (found.record, None, "")
+    assert leases.in_hand(ledger, "cmp_none", "lee") == (None, None, "")
+
+
+def test_an_item_without_its_record_is_handed_out_empty(ledger: Ledger) -> None:
+    open_items(ledger, 1)
+    found = leases.hand(ledger, QUEUE, "lee")
+    assert found is not None
+    assert (found.record, found.draft) == (None, None)

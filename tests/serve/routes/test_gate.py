@@ -2,9 +2,9 @@
 
 import pytest
 
-from feedback import guidelines, labelers, queues
+from feedback import guidelines, leases, queues
 from feedback.client import Ledger
-from feedback.errors import Forbidden, MustAcknowledge, MustPractise, NotFound, Paused
+from feedback.errors import Forbidden, NotFound
 from feedback.records import ApiKey
 from serve.routes.gate import KNOWN_S, Gate, Known
 from tests.builders import NOON
@@ -13,37 +13,21 @@ KEY = ApiKey(id="key_1", role="labeler", owner="lee", secret_sha256="0" * 64, cr
 TRAINING = queues.BUILT_IN["training"]
 
 
-def test_whoever_is_active_may_work(ledger: Ledger) -> None:
-    Gate(ledger, practice_required=False).admit(KEY, TRAINING)
-
-
-def test_a_paused_labeler_gets_nothing_until_they_are_resumed(ledger: Ledger) -> None:
-    gate = Gate(ledger, practice_required=False)
-    labelers.pause(ledger, "lee", "olga", "checks failed")
-    with pytest.raises(Paused, match="checks failed"):
-        gate.admit(KEY, TRAINING)
-    labelers.resume(ledger, "lee", "olga", lift=True)
-    gate.admit(KEY, TRAINING)
+def test_nothing_is_demanded_before_anybody_said_so(ledger: Ledger) -> None:
+    assert Gate(ledger, practice_required=False).admit(KEY, TRAINING) == leases.Demand("", practice=False)
 
 
 def test_new_guidelines_have_to_be_acknowledged_if_they_say_so(ledger: Ledger) -> None:
-    Gate(ledger, practice_required=False).admit(KEY, TRAINING)
     published = guidelines.publish(ledger, "# New", "everything", "olga")
     gate = Gate(ledger, practice_required=False)
-    with pytest.raises(MustAcknowledge, match=published.version):
-        gate.admit(KEY, TRAINING)
-    labelers.acknowledge(ledger, "lee", published.version)
-    gate.admit(KEY, TRAINING)
+    assert gate.guidelines() == published
+    assert gate.admit(KEY, TRAINING).guideline == published.version
     guidelines.publish(ledger, "# Newer", "a comma", "olga", must_acknowledge=False)
-    Gate(ledger, practice_required=False).admit(KEY, TRAINING)
+    assert Gate(ledger, practice_required=False).admit(KEY, TRAINING).guideline == ""
 
 
-def test_practice_is_asked_for_only_where_it_is_required(ledger: Ledger) -> None:
-    gate = Gate(ledger, practice_required=True)
-    with pytest.raises(MustPractise):
-        gate.admit(KEY, TRAINING)
-    labelers.passed_practice(ledger, "lee")
-    gate.admit(KEY, TRAINING)
+def test_practice_is_demanded_only_where_it_is_required(ledger: Ledger) -> None:
+    assert Gate(ledger, practice_required=True).admit(KEY, TRAINING).practice
 
 
 def test_a_queue_that_needs_skills_is_closed_to_others(ledger: Ledger) -> None:
