@@ -49,6 +49,12 @@ def keep(ledger: Ledger, prompt: Prompt, text: str, most_per_customer: int) -> s
     return str(answer)
 
 
+def kept_of(ledger: Ledger, customer: str) -> int:
+    """Return how many prompts of a customer the pool holds."""
+    with ledger.reach() as client:
+        return int(cast(str | None, client.hget(keys.PROMPT_CUSTOMERS, customer)) or 0)
+
+
 def drop(ledger: Ledger, reason: str) -> None:
     """Count a prompt that a rule refused."""
     with ledger.reach() as client:

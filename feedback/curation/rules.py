@@ -56,11 +56,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return not self.reason
 
 
-def decide(interaction: Interaction, rules: Rules) -> Decision:
-    """Return whether this interaction may become a prompt, by itself: sameness and caps are the pool's."""
-    if not interaction.consent:
+def decide(messages: Sequence[Message], consent: bool, rules: Rules) -> Decision:
+    """Return whether a conversation may become a prompt, taken by itself: sameness and caps are the pool's to know."""
+    if not consent:
         return _refused("no consent", "The customer, the chat or the request opted out of training.")
-    asked = [message.content for message in interaction.messages if message.role == "user"]
+    asked = [message.content for message in messages if message.role == "user"]
     if not asked:
         return _refused("no user message", "Nothing was asked: no message is the user's.")
     length = sum(len(content.strip()) for content in asked)
@@ -75,12 +75,14 @@ def decide(interaction: Interaction, rules: Rules) -> Decision:
     if language and language not in rules.languages:
         wanted = ", ".join(rules.languages)
         return _refused("language", f"It seems to be in the language {language}; labelers read {wanted}.")
-    return Decision(explanation="It is consented to, of a readable length, and text.")
+    return Decision(
+        explanation="It may be kept, unless somebody asked the same before or your share of prompts is full."
+    )
 
 
 def refusal(interaction: Interaction, rules: Rules) -> str | None:
     """Return the reason why this interaction may not become a prompt, or None if it may."""
-    return decide(interaction, rules).reason or None
+    return decide(interaction.messages, interaction.consent, rules).reason or None
 
 
 def split_of(customer: str, rules: Rules) -> Split:

@@ -96,6 +96,17 @@ export function signIn(check, start) {
   attempt(who, true);
 }
 
+/** Take up this browser's session on a page that does without one; return it, or null if there is none. */
+export async function resume() {
+  try {
+    session = await who();
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    session = null;
+  }
+  return session;
+}
+
 /** End the session, here and on the server, and begin again. */
 export async function signOut() {
   try {

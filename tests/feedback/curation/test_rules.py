@@ -57,11 +57,11 @@ def test_only_a_language_that_is_known_and_unwanted_is_refused(
         ("ab", "2 characters; at least 3"),
         ("x" * 4001, "4001 characters; at most 4000"),
         ("\x00\x01\x02\x03\x04", "cannot be printed"),
-        ("Name a fruit.", "consented to"),
+        ("Name a fruit.", "may be kept"),
     ],
 )
 def test_every_decision_is_explained(text: str, words: str) -> None:
-    decision = decide(make_interaction(text), RULES)
+    decision = decide(make_messages(text), True, RULES)
     assert words in decision.explanation
     assert decision.accepted == (text == "Name a fruit.")
 

@@ -1,18 +1,22 @@
 """Erasures over HTTP: a customer's own, an operator's of anybody, and nobody else's business."""
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from feedback import erasure, interactions, promotion, tombstones
+from feedback import erasure, interactions, keys, promotion, prompts, tallies, tombstones
+from feedback.curation import text_of
 from feedback.records import utc_now
-from tests.builders import make_interaction
+from serve.routes.privacy import PREVIEWS_PER_MINUTE
+from tests.builders import make_interaction, make_prompt
 
 if TYPE_CHECKING:
     from tests.serve.routes.conftest import World
 
 pytestmark = pytest.mark.redis
 PATH = "/v1/erasures"
+PREVIEW = "/v1/privacy/preview"
 
 
 def test_a_customer_takes_back_what_it_sent_and_reads_its_receipt(world: "World") -> None:
@@ -67,3 +71,48 @@ def test_nobody_else_may(world: "World", role: str) -> None:
 def test_what_is_no_request_is_refused(world: "World", body: object) -> None:
     assert world.call("POST", PATH, body, role="operator").status_code == 400
     assert tombstones.read(world.ledger).by_customer == {}
+
+
+def test_a_preview_shows_the_masked_text_and_stores_nothing(world: "World") -> None:
+    text = "Write to ada@lovelace.org, or to +49 30 901820, please; ada@lovelace.org is better."
+    found = world.call("POST", PREVIEW, {"text": text}, role="client").json()
+    assert found["kept"]
+    assert found["text"] == "Write to <EMAIL_1>, or to <PHONE_1>, please; <EMAIL_1> is better."
+    assert found["masked"] == {"email": 2, "phone": 1}
+    assert (found["use_case"], found["language"]) == ("generation", "en")
+    assert prompts.count(world.ledger) == 0
+    assert interactions.count(world.ledger) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("ab", "too short"), ("x" * 4001, "too long"), ("\x00\x01\x02\x03", "not text")]
+)
+def test_a_preview_says_why_a_text_would_not_be_kept_and_shows_nothing(world: "World", text: str, reason: str) -> None:
+    found = world.call("POST", PREVIEW, {"text": text}, role="client").json()
+    assert (found["kept"], found["reason"]) == (False, reason)
+    assert found["explanation"]
+    assert "text" not in found
+
+
+def test_a_preview_knows_the_callers_own_cap_and_nobody_elses_prompts(world: "World") -> None:
+    full = world.deps.settings.prompts_per_customer
+    world.ledger.redis.hset(keys.PROMPT_CUSTOMERS, mapping={"ada": full, "bob": full - 1})
+    said = make_prompt("What is a fruit?", customer="eve")
+    assert prompts.keep(world.ledger, said, text_of(said.messages), 10) == "kept"
+    mine = world.call("POST", PREVIEW, {"text": "What is a fruit?"}, role="client").json()
+    assert (mine["kept"], mine["reason"]) == (False, "customer cap")
+    assert world.call("POST", PREVIEW, {"text": "What is a fruit?"}, role="client", owner="bob").json()["kept"]
+
+
+def test_previews_are_limited_in_number_and_length(world: "World") -> None:
+    assert world.call("POST", PREVIEW, {"text": "x" * 20_001}, role="client").status_code == 400
+    key_id = world.call("GET", "/v1/me", role="client").json()["key_id"]
+    window = int(time.time() // tallies.MINUTE_S)
+    for each in (window, window + 1):  # a minute may begin meanwhile
+        world.ledger.redis.set(keys.tally("preview", key_id, each), PREVIEWS_PER_MINUTE - 1, ex=120)
+    assert world.call("POST", PREVIEW, {"text": "?"}, role="client").status_code == 200
+    for each in (window, window + 1):
+        world.ledger.redis.set(keys.tally("preview", key_id, each), PREVIEWS_PER_MINUTE, ex=120)
+    refused = world.call("POST", PREVIEW, {"text": "?"}, role="client")
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
