@@ -9,6 +9,7 @@ from threading import Lock
 
 from feedback import demonstrations, labels, votes
 from feedback.client import Ledger
+from feedback.records import Demonstration, Label
 
 
 class Tally:
@@ -43,11 +44,12 @@ class Tally:
         for entry_id, label in labels.read(self._ledger, self._after["labels"]):
             # a customer who votes may have the name of a labeler
             labeler = label.labeler if label.labeler_group != votes.GROUP else ""
-            self._count("labels", entry_id, labeler, label.created_at)
+            self._count("labels", entry_id, labeler, label)
         for entry_id, each in demonstrations.read(self._ledger, self._after["demonstrations"]):
-            self._count("demonstrations", entry_id, each.labeler, each.created_at)
+            self._count("demonstrations", entry_id, each.labeler, each)
 
-    def _count(self, kind: str, entry_id: str, labeler: str, at: datetime) -> None:
+    def _count(self, kind: str, entry_id: str, labeler: str, record: Label | Demonstration) -> None:
         self._after[kind] = entry_id
-        self._total[labeler, kind] += 1
-        self._today[labeler, kind] += at.astimezone(UTC).date() == self._day
+        if record.revision == 0:  # a correction is no further work done
+            self._total[labeler, kind] += 1
+            self._today[labeler, kind] += record.created_at.astimezone(UTC).date() == self._day

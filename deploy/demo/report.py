@@ -22,7 +22,7 @@ MIN_STREAMS = 8
 
 def bookkeeping(ledger: Ledger, root: Path, story: Story) -> dict[str, Any]:
     """Return what was asked, logged and judged, and whether every label and every link is accounted for."""
-    taken = [label for _, label in labels.read(ledger)]
+    taken = [label for _, label in labels.current(ledger)]
     frozen = snapshots.list_snapshots(ledger)
     accounted = set().union(*(set(each.labels) | set(each.left_out) for each in frozen)) if frozen else set()
     return {

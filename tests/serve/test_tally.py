@@ -55,3 +55,11 @@ def test_a_customer_s_vote_is_no_work_of_a_labeler_of_that_name(ledger: Ledger) 
     votes.take(ledger, pair, votes.to_label("vot_1", pair, "a", blind=True), keys.battle_vote("b1"))
     give_label(ledger, "lee", utc_now())
     assert Tally(ledger).of("lee")["labels"] == 1
+
+
+def test_a_correction_is_no_further_work(ledger: Ledger) -> None:
+    comparison = open_comparison(ledger)
+    first = make_label(comparison)
+    labels.submit(ledger, first, comparison, lease_next(ledger).token)
+    labels.revise(ledger, make_label(comparison, note="hm", revision=1, revision_of=first.id), comparison)
+    assert Tally(ledger).of("lee")["labels"] == 1
