@@ -13,7 +13,7 @@ from feedback.client import Ledger, decode, decode_or_none, encode
 from feedback.curation import Rules, prefixes
 from feedback.errors import Conflict, InvalidRecord, NotFound
 from feedback.records import AuditEntry, PromptKind, Shot, UseCase, WrittenPrompt, utc_now
-from feedback.written_items import MOST_SHOTS, Item, customer_of, items, problem
+from feedback.written_items import MOST_SHOTS, Item, customer_of, items, problem, refusal
 
 __all__ = ["MOST_SHOTS", "accept", "begin", "delete", "edit", "get", "history", "mine", "send_back", "submit"]
 OPEN = ("draft", "returned")
@@ -95,13 +95,15 @@ def accept(ledger: Ledger, id: str, revision: int, reviewer: str, comment: str, 
 
     Raises:
         NotFound: no such prompt.
-        Conflict: there is a newer revision, it is not submitted, an item is in the pool already, or its writer is at
-            the cap.
+        Conflict: there is a newer revision, it is not submitted, the rules refuse an item, one is in the pool already,
+            or its writer is at the cap.
     """
     text, written = _reviewed(ledger, id, revision, "accepted", reviewer)
     if written.state == "accepted":
         return written
     made = items(written, rules)
+    if refused := refusal(made, rules):
+        raise Conflict(f"the rules for prompts refuse {refused}")
     now = utc_now()
     accepted = msgspec.structs.replace(
         written, created_at=now, state="accepted", reviewer=reviewer, comment=comment, revision=written.revision + 1,

@@ -6,7 +6,7 @@ instruction with k query/response pairs gives k training items, each with the ot
 
 from typing import NamedTuple
 
-from feedback.curation import Rules, mask_messages, split_of, text_of
+from feedback.curation import Rules, decide, language_of, mask_messages, split_of, text_of
 from feedback.demonstrations import MAX_CHARS
 from feedback.records import Demonstration, Message, Prompt, Shot, WrittenPrompt, utc_now
 
@@ -59,6 +59,15 @@ def items(written: WrittenPrompt, rules: Rules) -> list[Item]:
     return [_few_shot(written, number, f"{stem}-{number}", rules) for number in range(len(written.shots))]
 
 
+def refusal(made: list[Item], rules: Rules) -> str:
+    """Return which item the rules of curation refuse, and why, in words; an empty string if they refuse none."""
+    for number, item in enumerate(made, 1):
+        decision = decide(item.prompt.messages, True, rules)
+        if not decision.accepted:
+            return f"item {number}: {decision.explanation}"
+    return ""
+
+
 def _few_shot(written: WrittenPrompt, number: int, stem: str, rules: Rules) -> Item:
     asked = written.shots[number]
     shown = [shot for place, shot in enumerate(written.shots) if place != number]
@@ -108,6 +117,7 @@ def _prompt(written: WrittenPrompt, id: str, messages: list[Message], masked: di
         author=written.labeler,
         kind=written.kind,
         use_case=written.use_case,
+        language=language_of(written.text),
         masked=masked,
     )
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from feedback import comparisons, demonstration_reviews, labels, prompts, reviews, writing
 from feedback.client import Ledger
-from feedback.curation import Rules
+from feedback.curation import rules_of
 from feedback.errors import Conflict, NotFound
 from feedback.records import ApiKey, Comparison, Demonstration, Label, Message, Review
 from serve.asking.schemas import ItemId, body, described
@@ -66,7 +66,7 @@ def _add_items(router: APIRouter, ledger: Ledger, operator: Any) -> None:
 
 def _add_written(router: APIRouter, deps: Dependencies, operator: Any) -> None:
     ledger = deps.ledger
-    rules = Rules(valid_percent=deps.settings.valid_percent, test_percent=deps.settings.test_percent)
+    rules = rules_of(deps.settings)
 
     @router.get("/written", dependencies=[operator])
     def list_written() -> list[dict[str, Any]]:

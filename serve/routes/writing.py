@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Response
 
-from feedback import demonstration_reviews, demonstrations, keys, submissions, writing
+from feedback import demonstration_reviews, demonstrations, keys, labelers, submissions, writing
 from feedback.client import Ledger
 from feedback.errors import Conflict, NotFound
 from feedback.records import ApiKey, Demonstration, DemonstrationReview, Shot, WrittenPrompt, utc_now
@@ -46,6 +46,7 @@ def _add_prompts(router: APIRouter, deps: Dependencies, labeler: Any) -> None:
         key: Annotated[ApiKey, labeler], given: Annotated[NewPromptIn, Depends(body(NewPromptIn))]
     ) -> dict[str, Any]:
         """Begin a prompt; repeated with the same submission id, it returns what is stored."""
+        labelers.admit(labelers.standing(ledger, key.owner))
         id = f"wri_{given.submission_id.replace('-', '').lower()}"
         draft = WrittenPrompt(id=id, created_at=utc_now(), labeler=key.owner, **content(given))
         return shown(writing.begin(ledger, draft))
@@ -68,6 +69,7 @@ def _add_prompts(router: APIRouter, deps: Dependencies, labeler: Any) -> None:
         item_id: ItemId, key: Annotated[ApiKey, labeler], given: Annotated[MoveIn, Depends(body(MoveIn))]
     ) -> dict[str, Any]:
         """Hand a draft to the reviewers."""
+        labelers.admit(labelers.standing(ledger, key.owner))
         return shown(writing.submit(ledger, item_id, key.owner, given.revision))
 
     @router.post("/prompts/{item_id}/withdraw", openapi_extra=described(MoveIn))

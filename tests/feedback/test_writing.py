@@ -141,6 +141,13 @@ def test_the_cap_per_customer_holds_for_writers_and_counts_whole_prompts(ledger:
     assert prompts.count(ledger) == 5
 
 
+def test_the_rules_for_customers_prompts_hold_for_written_ones(ledger: Ledger) -> None:
+    waits = submitted(ledger, shots=[*SHOTS, Shot(query="x" * 5000, response="long")])
+    with pytest.raises(Conflict, match="the rules for prompts refuse item 1"):
+        writing.accept(ledger, waits.id, waits.revision, "olga", "", RULES)
+    assert (prompts.count(ledger), writing.submitted(ledger)) == (0, [waits])
+
+
 def test_what_is_returned_is_changed_and_submitted_again(ledger: Ledger) -> None:
     waits = submitted(ledger)
     with pytest.raises(InvalidRecord, match="say what should change"):

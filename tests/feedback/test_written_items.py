@@ -25,6 +25,11 @@ def test_a_plain_prompt_gives_one_item_without_a_demonstration(kind: str) -> Non
     assert item.demonstration is None
 
 
+def test_the_language_is_that_of_what_was_written() -> None:
+    [item] = items(make_written("Schreibe bitte ein kurzes Gedicht über den Herbst und den Regen."), RULES)
+    assert item.prompt.language == "de"
+
+
 def test_k_pairs_give_k_items_each_with_the_others_before_its_query() -> None:
     made = items(few_shot(), RULES)
     assert len(made) == 4

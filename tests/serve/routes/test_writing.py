@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from feedback import demonstration_reviews, demonstrations, writing
+from feedback import demonstration_reviews, demonstrations, labelers, writing
 
 if TYPE_CHECKING:
     from tests.serve.routes.conftest import World
@@ -61,6 +61,14 @@ def test_a_submitted_prompt_is_taken_back_and_deleted(world: "World") -> None:
     assert world.call("POST", f"{path}/withdraw", {"revision": 1}, role="labeler").json()["state"] == "draft"
     assert world.call("DELETE", path, role="labeler").status_code == 204
     assert world.call("GET", path, role="labeler").status_code == 404
+
+
+def test_who_is_paused_begins_and_submits_nothing(world: "World") -> None:
+    path = f"{PATH}/{begin(world).json()['id']}"
+    labelers.pause(world.ledger, "ada", "olga", "a talk first")
+    assert begin(world).status_code == 403
+    assert world.call("POST", f"{path}/submit", {"revision": 0}, role="labeler").status_code == 403
+    assert world.call("PUT", path, {**FEW, "revision": 0}, role="labeler").status_code == 200, "nothing is lost"
 
 
 @pytest.mark.parametrize(
