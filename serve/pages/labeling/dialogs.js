@@ -136,6 +136,7 @@ export function begin(handlers) {
   for (const [id, ask] of [["skip", askSkip], ["report", askReport], ["mark", askMark], ["write", askWrite]])
     $(`#${id}`).addEventListener("click", ask);
   $("#mark-add").addEventListener("click", addMark);
+  $("#mark-text").addEventListener("beforeinput", (event) => event.preventDefault()); // a caret, and no changes
   $("#mark-text").addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault();

