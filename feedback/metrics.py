@@ -100,6 +100,24 @@ labelers_flagged_total = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+labelers = Gauge(
+    "whetstone_labelers",
+    "Labelers: seen (in the latest report on labels), flagged in it, paused.",
+    ["state"],
+    registry=REGISTRY,
+)
+labels_quarantined = Gauge(
+    "whetstone_labels_quarantined", "Labels of the latest report that are in quarantine.", registry=REGISTRY
+)
+label_agreement = Gauge(
+    "whetstone_label_agreement",
+    "How far the labelers of a group agree: pairs (share ordered alike), alpha (Krippendorff's, of pairs with ties).",
+    ["group", "metric"],
+    registry=REGISTRY,
+)
+gold_passed = Gauge(
+    "whetstone_gold_passed_ratio", "Share of the latest hidden checks that labelers passed.", registry=REGISTRY
+)
 ledger_size = Gauge("whetstone_ledger_records", "Records in the ledger.", ["kind"], registry=REGISTRY)
 prompts_dropped = Gauge("whetstone_prompts_dropped", "Prompts refused by curation.", ["reason"], registry=REGISTRY)
 ledger_up = Gauge("whetstone_ledger_up", "1 if the ledger answers.", registry=REGISTRY)

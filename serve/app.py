@@ -43,6 +43,7 @@ from serve.routes import (
     battles,
     canary,
     contests,
+    exchange,
     feedback,
     guidelines,
     health,
@@ -53,6 +54,7 @@ from serve.routes import (
     own_answers,
     practice,
     privacy,
+    quality,
     queue,
     queues,
     reviews,
@@ -73,6 +75,8 @@ SLOTS = "abcd"
 USED_S = 60.0
 """Seconds between two notes of when keys were last used."""
 ROUTES = (
+    labeling,
+    answers,
     models,
     versions,
     account,
@@ -83,20 +87,20 @@ ROUTES = (
     shares,
     queue,
     queues,
-    labeling,
-    answers,
     own_answers,
     guidelines,
     practice,
     writing,
     reviews,
+    quality,
+    exchange,
     operations,
     canary,
     contests,
     privacy,
     health,
 )
-"""Modules of routes, in the order in which they are looked through."""
+"""Modules of routes, in the order in which they are looked through: those that are asked most come first."""
 log = get(__name__)
 
 

@@ -22,6 +22,7 @@ from feedback.client import Ledger
 from feedback.errors import EngineError, LedgerUnavailable, Overloaded
 from serve.dependencies import Dependencies
 from serve.door.auth import authenticate
+from serve.routes.quality import set_gauges
 
 PING_S = 1.0
 """Seconds that the ledger may take before it counts as down."""
@@ -146,6 +147,7 @@ class Sizes:
                     metrics.prompts_dropped.labels(reason).set(count)
                 for reason, count in comparisons.buried(self._ledger).items():
                     metrics.comparisons_buried.labels(reason).set(count)
+                set_gauges(self._ledger)
                 metrics.ledger_up.set(1)
             except LedgerUnavailable:
                 metrics.ledger_up.set(0)

@@ -29,6 +29,7 @@ from serve.routes import (
     battles,
     canary,
     contests,
+    exchange,
     feedback,
     guidelines,
     health,
@@ -38,6 +39,7 @@ from serve.routes import (
     own_answers,
     practice,
     privacy,
+    quality,
     queue,
     queues,
     reviews,
@@ -115,7 +117,7 @@ class World:
         self.app = FastAPI()
         errors.install(self.app)
         labelers = (queue, queues, guidelines, practice, writing, reviews, labeling, answers, own_answers)
-        operators = (operations, canary, contests)
+        operators = (operations, canary, contests, exchange, quality)
         for module in (account, keys, sessions, feedback, battles, shares, *labelers, *operators, health):
             self.app.include_router(module.make_router(self.deps))
         self.app.include_router(privacy.make_router(self.deps))

@@ -53,6 +53,11 @@ REVIEWING = [
     *(("POST", path) for path in ("guidelines", "reviews/cmp_0", "demonstrations/dem_0/review")),
     *(("POST", f"written/wri_0/{move}") for move in ("accept", "return", "reject")),
 ]
+QUALITY = [
+    *(("GET", path) for path in ("quality", "gold")),
+    *(("POST", path) for path in ("gold", "labelers/pause", "labelers/resume", "labelers/lift")),
+    ("DELETE", "gold/cmp_0"),
+]
 TESTED_ELSEWHERE: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/v1/me", None, {*PEOPLE, "metrics"}),
     ("GET", "/v1/keys", None, PEOPLE),
@@ -73,7 +78,10 @@ TESTED_ELSEWHERE: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/v1/erasures/era_0", None, CUSTOMERS),
     ("POST", "/v1/privacy/preview", {}, CUSTOMERS),
     *((method, f"/v1/labeling/{path}", None if method == "GET" else {}, {"labeler"}) for method, path in WRITING),
-    *((method, f"/v1/operations/{path}", None if method == "GET" else {}, {"operator"}) for method, path in REVIEWING),
+    *(
+        (method, f"/v1/operations/{path}", None if method == "GET" else {}, {"operator"})
+        for method, path in REVIEWING + QUALITY
+    ),
 ]
 """Routes whose own tests say what else they do; here for who may call them."""
 OPEN = {"/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}

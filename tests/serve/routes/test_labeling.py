@@ -101,21 +101,6 @@ def test_skipped_item_goes_to_somebody_else(world: "World") -> None:
     assert lease(world, owner="bob")["item_id"] == item["item_id"]
 
 
-def test_own_work_is_counted(world: "World") -> None:
-    me: dict[str, Any] = {"labeler": "ada", "group": "", "labels": 0, "labels_today": 0}
-    me |= {"demonstrations": 0, "demonstrations_today": 0}
-    assert world.call("GET", "/v1/labeling/me", role="labeler").json() == me
-    for _ in range(2):
-        world.comparison(k=2)
-        submit(world, lease(world), ranking=[[0, 1]])
-        me |= {"labels": me["labels"] + 1, "labels_today": me["labels_today"] + 1}
-        assert world.call("GET", "/v1/labeling/me", role="labeler").json() == me
-    world.demonstration_request()
-    submit(world, lease(world, "demonstration"), response="Yes.")
-    assert world.call("GET", "/v1/labeling/me", role="labeler").json()["demonstrations_today"] == 1
-    assert world.call("GET", "/v1/labeling/me", role="labeler", owner="bob").json()["labels"] == 0
-
-
 @pytest.mark.parametrize("item_id", ["cmp_none", "a" * 101, "..", "a b", "%00", "x%0Aws:keys", "%2e%2e%2f"])
 @pytest.mark.parametrize("action", ["heartbeat", "submit", "skip"])
 def test_item_that_is_not_there_is_a_clear_refusal(world: "World", item_id: str, action: str) -> None:
