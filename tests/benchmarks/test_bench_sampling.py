@@ -1,15 +1,9 @@
-"""The benchmark of sampling would see a missing, a doubled and a stalled comparison."""
-
-import itertools
-import time
-from pathlib import Path
-from typing import Any
+"""The benchmark of sampling would see a missing, a doubled and a smaller comparison."""
 
 import msgspec
-import pytest
 
-from benchmarks import bench_sampling
-from benchmarks.bench_sampling import Group, Killing, bars, is_whole, kill_until_done, outcome, plan
+from benchmarks.bench_sampling import bars, is_whole, outcome, plan
+from benchmarks.killing import Killing
 from feedback import comparisons
 from feedback.client import Ledger
 from feedback.records import Completion
@@ -48,49 +42,3 @@ def test_what_is_missing_made_smaller_or_buried_is_seen(ledger: Ledger) -> None:
     assert comparisons.being_sampled(ledger) == 1, missing
     failed = {bar.name for bar in bars({**found, "kills": 20}, {"left": 0}, 4) if not bar.passed}
     assert failed == {"complete", "exactly_k_distinct", "queued_once", "control_left_incomplete"}
-
-
-class Sampling(Group):
-    """A group that completes one comparison at each start, as long as it has some."""
-
-    def __init__(self, ledger: Ledger, works: int) -> None:
-        super().__init__({}, Path("unused"))
-        self.ledger = ledger
-        self.works = itertools.repeat(True, works)
-        self.alive = False
-
-    def start(self) -> None:
-        assert not self.alive
-        self.alive = True
-        if next(self.works, False):
-            [claim] = comparisons.claim(self.ledger, 1, 60)
-            planned = comparisons.get(self.ledger, claim.id)
-            assert comparisons.complete(self.ledger, planned, completions(), token=claim.token)
-
-    def kill(self) -> None:
-        assert self.alive
-        self.alive = False
-
-
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_sampling, "KILL_EVERY_S", 0.1)
-
-
-def test_each_kill_is_followed_until_something_is_stored(ledger: Ledger, fast: Any) -> None:
-    plan(ledger, 5)
-    group = Sampling(ledger, works=5)
-    group.start()
-    seen = kill_until_done(ledger, group)
-    assert (seen.left, seen.kills, len(seen.recoveries_s)) == (0, 4, 4)
-    assert max(seen.recoveries_s) < 0.2
-
-
-def test_a_stall_ends_the_wait_and_is_measured(ledger: Ledger, fast: Any) -> None:
-    plan(ledger, 5)
-    group = Sampling(ledger, works=2)
-    group.start()
-    began = time.monotonic()
-    seen = kill_until_done(ledger, group, stall_s=0.5, kills=3)
-    assert (seen.left, seen.kills, len(seen.recoveries_s)) == (3, 3, 1)
-    assert 0.5 <= seen.stalled_s <= time.monotonic() - began
