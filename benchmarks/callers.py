@@ -1,8 +1,8 @@
 """Labelers who lease and submit over HTTP as fast as they are let: a process of its own that costs little.
 
 Raw sockets, one request at a time on each, bodies made by hand and answers searched for three fields, so that the load
-takes little of the cores that the server needs. ``python -m benchmarks.callers`` reads one `Shift` on standard input and
-prints one `Record`: everything that the labelers were told, by their own clocks.
+takes little of the cores that the server needs. ``python -m benchmarks.callers`` reads one `Shift` on standard input
+and prints one `Record`: everything that the labelers were told, by their own clocks.
 """
 
 from __future__ import annotations

@@ -64,6 +64,9 @@ class Pick(NamedTuple):
     """Where in the queue to draw a random item, in [0, 1)."""
 
 
+BY_AGE, NOTHING = Pick(), Demand()
+
+
 def lease(
     ledger: Ledger,
     queue: str,
@@ -89,8 +92,8 @@ def hand(
     *,
     most: int = 0,
     daily_cap: int = 0,
-    pick: Pick = Pick(),
-    demand: Demand = Demand(),
+    pick: Pick = BY_AGE,
+    demand: Demand = NOTHING,
 ) -> Handed | None:
     """Lease one item that this labeler has not seen; None when nothing is left for them.
 
