@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-overload bench-labelers bench-sampling bench-labels bench-curation
+.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -60,6 +60,9 @@ bench-swap: setup-test ## what callers notice of hot swaps
 
 bench-spool: setup-test ## whether logged prompts survive a dead Redis and a killed API
 	@$(BIN)/python -m benchmarks.bench_spool
+
+bench-queue: setup-test ## quotas with 50 labelers, lease + submit per second, a thousand open items against a million
+	@$(BIN)/python -m benchmarks.bench_queue
 
 bench-curation: setup-test ## how long sameness, caps and splits of a million prompts take, and what masking costs
 	@$(BIN)/python -m benchmarks.bench_curation

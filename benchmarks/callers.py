@@ -89,6 +89,11 @@ class Caller:
         self._head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\n".encode()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
+    def close(self) -> None:
+        """Leave."""
+        if self._streams is not None:
+            self._streams[1].close()
+
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Send one request and return status and body of its answer."""
         if self._streams is None:
@@ -178,7 +183,10 @@ def seen(answer: bytes, labeler: str, asked_s: float) -> Given:
 async def run(shift: Shift) -> Record:
     """Let all labelers of a shift work."""
     desk, began = Desk(shift), time.monotonic()
-    await asyncio.gather(*(desk.sit(Caller(shift.port, name, secret)) for name, secret in shift.keys.items()))
+    callers = [Caller(shift.port, name, secret) for name, secret in shift.keys.items()]
+    await asyncio.gather(*(desk.sit(caller) for caller in callers))
+    for caller in callers:
+        caller.close()
     return Record(given=desk.given, faults=desk.faults, seconds=time.monotonic() - began)
 
 
