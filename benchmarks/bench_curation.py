@@ -76,7 +76,7 @@ def memory() -> dict[str, Any]:
             verdicts = list(judge(made.asked, RULES))
             took[len(made.asked)].append(time.perf_counter() - began)
             worked[len(made.asked)].append(time.process_time() - worked_s)
-            outcomes = Counter(each.outcome for each in verdicts)
+            outcomes: Counter[str] = Counter(each.outcome for each in verdicts)
             wrong += differences(made, dict(outcomes))
             split += in_two_splits(made.asked, [each.split for each in verdicts])
         log(f"run {run + 1} of {RUNS}: {took[MILLION][-1]:.1f} s for {MILLION}")
