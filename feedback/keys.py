@@ -71,7 +71,7 @@ ws:tally:<what>:<who>:<n>  string  how often somebody did this in window n     T
 ws:share:<id>              string  Share                                       TTL at most 30 days; serve
 ws:shares:<customer>       set     ids of the customer's shares                TTL as the longest share; serve
 ws:demonstrations          stream  ``record`` = Demonstration                  append-only; submit script
-ws:imported                set     ids of imported labels and ratings          one per label; import script
+ws:ratings:imported        set     ids of imported ratings                     one per rating; cli
 ws:reviews                 hash    item id -> Review                           one per reviewed item; review scripts -> serve
 ws:reviews:open            zset    item id, by time                            open reviews; review scripts -> serve
 ws:adjudications           stream  ``record`` = Adjudication                   append-only; review_close script -> snapshots
@@ -127,7 +127,7 @@ GOLD = "ws:gold"
 QUALITY = "ws:quality"
 LABELS = "ws:labels"
 DEMONSTRATIONS = "ws:demonstrations"
-IMPORTED = "ws:imported"
+RATINGS_IMPORTED = "ws:ratings:imported"
 REVIEWS = "ws:reviews"
 REVIEWS_OPEN = "ws:reviews:open"
 ADJUDICATIONS = "ws:adjudications"

@@ -188,7 +188,6 @@ def _store(ledger: Ledger, record: Labelled | Rating, summary: Summary) -> None:
         ledger.run(
             "import",
             [
-                keys.IMPORTED,
                 keys.comparison(comparison.id),
                 keys.LABELS,
                 keys.ERASED_COMPARISONS,
@@ -205,11 +204,11 @@ def _store(ledger: Ledger, record: Labelled | Rating, summary: Summary) -> None:
 
 def _store_rating(ledger: Ledger, rating: Rating, summary: Summary) -> None:
     with ledger.reach() as client:
-        if client.sismember(keys.IMPORTED, rating.id):
+        if client.sismember(keys.RATINGS_IMPORTED, rating.id):
             summary.known += 1
             return
         summary.ratings += interactions.rate(ledger, rating)
-        client.sadd(keys.IMPORTED, rating.id)
+        client.sadd(keys.RATINGS_IMPORTED, rating.id)
 
 
 def _owned(name: str, place: str, mark: str = ":") -> str:

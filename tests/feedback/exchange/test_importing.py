@@ -7,7 +7,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from feedback import comparisons, erasure, exchange, interactions, keys, labels, leases, snapshots
+from feedback import (
+    comparisons,
+    copies,
+    erasure,
+    exchange,
+    interactions,
+    keys,
+    labels,
+    leases,
+    reconcile,
+    snapshots,
+)
 from feedback.client import Ledger
 from feedback.errors import ConfigError, DataError
 from feedback.exchange.importing import Summary
@@ -81,6 +92,15 @@ def test_importing_again_adds_nothing_and_a_broken_off_import_goes_on(ledger: Le
     assert (again.labels, again.comparisons, again.known) == (0, 0, 80)
     assert labels.count(ledger) == 80
     assert exchange.take(ledger, file, "other").labels == 80, "another source says it too"
+
+
+def test_a_restored_ledger_knows_what_it_imported(ledger: Ledger, file: Path, tmp_path: Path) -> None:
+    exchange.take(ledger, file, "shop")
+    copies.copy(ledger, tmp_path)
+    ledger.redis.flushall()
+    reconcile.restore(ledger, tmp_path)
+    again = exchange.take(ledger, file, "shop")
+    assert (again.labels, again.known) == (0, 80)
 
 
 def test_bad_lines_are_counted_by_reason_and_named_by_number(ledger: Ledger, tmp_path: Path) -> None:
