@@ -89,10 +89,11 @@ class Caller:
         self._head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\n".encode()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Leave."""
         if self._streams is not None:
             self._streams[1].close()
+            await self._streams[1].wait_closed()
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Send one request and return status and body of its answer."""
@@ -186,7 +187,7 @@ async def run(shift: Shift) -> Record:
     callers = [Caller(shift.port, name, secret) for name, secret in shift.keys.items()]
     await asyncio.gather(*(desk.sit(caller) for caller in callers))
     for caller in callers:
-        caller.close()
+        await caller.close()
     return Record(given=desk.given, faults=desk.faults, seconds=time.monotonic() - began)
 
 

@@ -32,6 +32,7 @@ class Upstream:
             status, answer = self.reply(path, body)
             writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%s" % (status, len(answer), answer))
         writer.close()
+        await writer.wait_closed()
 
     def reply(self, path: str, body: bytes) -> tuple[int, bytes]:
         if path.endswith("/submit"):
