@@ -28,8 +28,8 @@ from sandbox.corpus import documents
 DIRECTORY = ROOT / "var" / "bench" / "sampling"
 COMPARISONS, K, TOKENS = 1_000, 4, 16
 TEMPERATURE = 1.5
-"""At 1 the sandbox's base model repeats itself on two prompts in a hundred, and K shrinks there; this is about something
-else."""
+"""At 1 the sandbox's base model repeats itself on two prompts in a hundred, and K shrinks there; this is about
+something else."""
 CONTROL = 300
 """Comparisons of the control, and messages."""
 STALL_S = 45.0

@@ -29,6 +29,9 @@ ALONE_DELAY_S = 1.0
 PLACE_S = 2
 """Seconds after which the place of a sampler that died is free; more than one for a while does no harm."""
 HEARTBEAT_S = 0.5
+AT_FIRST = 4
+"""Comparisons that a run begins with; two more for each that ended. Few at a time end sooner than many together, so a
+worker that does not live long gets some of them done."""
 ALONE_FROM = 3
 """From this attempt on a comparison whose last sampler died is sampled alone: one that kills its process each time
 takes no others along."""
@@ -52,7 +55,7 @@ class _Run:
         self.name = new_id("smp")
         self.running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self.alone: tuple[Claim, Comparison] | None = None
-        self.completed = 0
+        self.ended = self.completed = 0
         self.stopped = False
 
     @cached_property
@@ -97,7 +100,7 @@ class _Run:
 
     def _claim(self, sampler: Sampler) -> None:
         """Claim as many as there is room for; one that may be dangerous waits until nothing else runs."""
-        room = self.settings.sampling_in_flight - len(self.running)
+        room = min(self.settings.sampling_in_flight, AT_FIRST + 2 * self.ended) - len(self.running)
         if room <= 0 or self.alone or any(_suspect(claim) for claim, _ in self.running.values()):
             return
         claims = comparisons.claim(self.ledger, room, self.settings.claim_s)
@@ -121,6 +124,7 @@ class _Run:
         """Forget those that ended; an error that is none of ours ends the run."""
         for id, (_, task) in list(self.running.items()):
             if task.done():
+                self.ended += 1
                 del self.running[id]
                 if not task.cancelled():
                     task.result()

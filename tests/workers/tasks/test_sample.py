@@ -42,7 +42,15 @@ def test_all_that_is_due_is_sampled_many_requests_at_a_time(
     assert comparisons.being_sampled(ledger) == 0
     assert comparisons.open_count(ledger) + comparisons.open_count(ledger, "agreement") == 40
     assert all(len(comparisons.get(ledger, each.id).completions) == 4 for each in planned)
-    assert 8 < api.most_in_flight <= settings.sampling_in_flight
+    assert 4 < api.most_in_flight <= settings.sampling_in_flight
+
+
+def test_a_run_begins_with_few_at_a_time(ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any) -> None:
+    plan(ledger, settings, ask, 12)
+    api.delay_s = 3.0  # longer than the run goes on
+    short = settings.model_copy(update={"sampling_run_s": 0.5})
+    assert sample(ledger, short) == 4
+    assert api.most_in_flight == 4
 
 
 def test_a_second_sampler_finds_no_place(ledger: Ledger, settings: WorkerSettings, ask: Ask, api: Any) -> None:
