@@ -8,6 +8,7 @@ design: one message for each comparison and nobody who looks again (no beat, so 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -30,8 +31,6 @@ COMPARISONS, K, TOKENS = 1_000, 4, 16
 TEMPERATURE = 1.5
 """At 1 the sandbox's base model repeats itself on two prompts in a hundred, and K shrinks there; this is about
 something else."""
-CONTROL = 300
-"""Comparisons of the control, and messages."""
 STALL_S = 45.0
 """A control in which nothing was stored for so long, with the workers alive, has stalled; three times the recovery bar,
 and well below the 300 s after which the broker gives an unacknowledged message out again."""
@@ -42,7 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_sampling", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer comparisons, to see that it runs; no report")
     given = parser.parse_args()
-    count, control = (100, 60) if given.quick else (COMPARISONS, CONTROL)
+    count, control = (100, 60) if given.quick else (COMPARISONS, COMPARISONS)
+    load_before = os.getloadavg()[0]
     settings = {"WHETSTONE_SLOTS": "1"}
     with Server(DIRECTORY, extra=settings) as server, Supervisor(DIRECTORY / "broker-logs") as supervisor:
         broker = redis_service("broker", free_port(), DIRECTORY / "broker")
@@ -68,6 +68,7 @@ def main() -> None:
         "kill_every_s": KILL_EVERY_S,
         "tokens": TOKENS,
         "temperature": TEMPERATURE,
+        "load_before": round(load_before, 2),
     }
     if not given.quick:
         report("sampling", figures, bars(found, without, count))
