@@ -6,7 +6,7 @@ if each write is on disk before it is answered (``appendfsync always``) and noth
 
 from typing import cast
 
-import redis
+import redis.exceptions
 
 from feedback.client import Ledger
 
@@ -28,9 +28,9 @@ def faults(ledger: Ledger) -> list[str] | None:
     with ledger.reach() as client:
         try:
             found = cast(dict[str, str], client.config_get(*WANTED))
-        except redis.NoPermissionError:
+        except redis.exceptions.NoPermissionError:
             return None
-        except redis.ResponseError as error:
+        except redis.exceptions.ResponseError as error:
             if "unknown command" in str(error).lower():
                 return None
             raise

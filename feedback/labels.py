@@ -113,9 +113,7 @@ def revise(
         Conflict: it is too late, or it was corrected meanwhile.
     """
     check(label, comparison, config, flags)
-    return submissions.revise(
-        ledger, keys.LABELS, label, comparison.id, substance(label), revise_s=revise_s, now=now
-    )
+    return submissions.revise(ledger, keys.LABELS, label, comparison.id, substance(label), revise_s=revise_s, now=now)
 
 
 def read(ledger: Ledger, after: str = "-") -> Iterator[tuple[str, Label]]:

@@ -198,6 +198,12 @@ def body(kind: type[B], *, optional: bool = False) -> Callable[[Request], Awaita
 
 def described(kind: type[Body], *, required: bool = True) -> dict[str, Any]:
     """Return the OpenAPI fragment for a route whose body is ``kind``."""
-    (schema,), components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-    inline = components.get(kind.__name__, schema)
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": inline}}}}
+    (schema,), components = msgspec.json.schema_components([kind], ref_template="{name}")
+
+    def inline(part: Any) -> Any:
+        if isinstance(part, dict):
+            known = components.get(part.get("$ref", ""))
+            return {name: inline(each) for name, each in part.items()} if known is None else inline(known)
+        return [inline(each) for each in part] if isinstance(part, list) else part
+
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": inline(schema)}}}}

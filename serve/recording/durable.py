@@ -13,7 +13,7 @@ from feedback.client import Ledger
 from feedback.errors import NotDurable
 from feedback.log import get
 
-LOOK_S = 10.0
+LOOK_S = 2.0
 """Seconds for which a look at the ledger's settings is trusted."""
 log = get(__name__)
 

@@ -163,7 +163,7 @@ def taken(
 def to_label(given: AnswerIn, comparison: Comparison, key: ApiKey, lease: Lease | None, version: str) -> Label:
     """Return the label that a submission amounts to; what the client claims of time is held to the lease's length."""
     now, k = utc_now(), len(comparison.completions)
-    total_s = max(0.0, now.timestamp() - lease.leased_at_s) if lease and lease.leased_at_s else 0.0
+    total_s = max(0.0, round(now.timestamp() - lease.leased_at_s, 3)) if lease and lease.leased_at_s else 0.0
     ranking = given.ranking or []
     if given.outcome != "ranked" and not ranking:
         ranking = labels.verdict_on_all(k)
@@ -181,7 +181,7 @@ def to_label(given: AnswerIn, comparison: Comparison, key: ApiKey, lease: Lease 
         spans=[Span(completion=each.completion, start=each.start, end=each.end) for each in given.spans],
         note=given.note,
         active_s=min(given.active_s, total_s),
-        total_s=round(total_s, 3),
+        total_s=total_s,
         read_s=[min(each, total_s) for each in given.read_s],
         input=given.input,
         proposal=given.proposal,

@@ -21,7 +21,7 @@ from serve.dependencies import Dependencies
 from serve.door.auth import require
 from serve.errors import InvalidRequest
 from serve.routes.answers import ANY, only_one, taken, to_label, version_of
-from serve.routes.views import rules, shown_completions
+from serve.routes.views import closed_domain, rules, shown_completions
 
 SHOWN = 50
 """Most of the last answers that are listed."""
@@ -174,6 +174,7 @@ def shown_label(ledger: Ledger, found: Found, id: str, key: ApiKey, revise_s: fl
         "revision": label.revision,
         "messages": conversation(comparison.messages),
         "language": comparison.language,
+        "closed_domain": closed_domain(comparison),
         "completions": shown_completions(comparison, key.owner),
         "rules": rules(config),
         "answer": said(label),

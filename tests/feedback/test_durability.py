@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback import comparisons, labels, policies, promotion, snapshots
+from feedback import comparisons, durability, labels, policies, promotion, snapshots
 from feedback.client import Ledger
 from feedback.errors import LedgerUnavailable
 from feedback.records import Comparison, Label
@@ -154,3 +154,33 @@ def system_calls_during(server: RedisServer, directory: Path, work: Callable[[],
 def test_the_shipped_configuration_flushes_every_write_and_evicts_nothing(ledger: Ledger) -> None:
     found = {name: ledger.redis.config_get(name)[name] for name in ("appendonly", "appendfsync", "maxmemory-policy")}
     assert found == {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+
+
+def test_what_is_set_otherwise_is_named(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis", "--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
+    server.start()
+    try:
+        found = durability.faults(Ledger(server.url))
+    finally:
+        server.kill()
+    assert found == ["appendonly is no, not yes", "maxmemory-policy is allkeys-lru, not noeviction"]
+
+
+def test_the_shipped_configuration_has_no_faults(ledger: Ledger) -> None:
+    assert durability.faults(ledger) == []
+
+
+def test_a_redis_that_does_not_tell_is_not_accused(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    try:
+        admin = Ledger(server.url).redis
+        admin.acl_setuser("app", enabled=True, nopass=True, categories=["+@all"], commands=["-config"])
+        assert durability.faults(Ledger(server.url.replace("//", "//app:x@"))) is None
+    finally:
+        server.kill()
+
+
+def test_a_redis_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable):
+        durability.faults(Ledger("redis://127.0.0.1:1/0", timeout_s=0.2))
