@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from feedback import comparisons, interactions, prompts
+from feedback import comparisons, interactions, keys, prompts
 from feedback.client import Ledger
 from feedback.records import Interaction
 from workers.settings import WorkerSettings
@@ -65,3 +65,33 @@ def test_a_customers_prompts_fall_into_one_split(
     ask("another thing")
     curate(ledger, odd)
     assert {prompt.split for prompt in prompts.all_prompts(ledger)} == {"test" if percent else "train"}
+
+
+def test_what_labelers_get_is_masked_tagged_and_known_by_its_key(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask
+) -> None:
+    asked = ask("Write a short letter to ada@lovelace.org and thank her for the analytical engine.")
+    curate(ledger, settings)
+    prompt = prompts.all_prompts(ledger)[0]
+    assert prompt.messages[-1].content == ("Write a short letter to <EMAIL_1> and thank her for the analytical engine.")
+    assert (prompt.masked, prompt.use_case, prompt.language) == ({"email": 1}, "generation", "en")
+    assert prompt.key_id == asked.key_id
+    assert "lovelace" not in str(ledger.redis.zrange(keys.PROMPT_BEGINNINGS, 0, -1))
+
+
+def test_prompts_that_differ_in_personal_data_only_are_the_same(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask
+) -> None:
+    ask("Who is ada@lovelace.org?")
+    ask("Who is bob@babbage.org?")
+    assert curate(ledger, settings) == {"kept": 1, "duplicate": 1}
+
+
+def test_prompts_in_other_languages_are_dropped_if_the_operator_says_so(
+    ledger: Ledger, settings: WorkerSettings, ask: Ask
+) -> None:
+    ask("Wie heißt die Hauptstadt von Frankreich?")
+    ask("What would you call the capital of France?")
+    english = settings.model_copy(update={"prompt_languages": ["en"]})
+    assert curate(ledger, english) == {"kept": 1, "language": 1}
+    assert prompts.dropped(ledger) == {"language": 1}
