@@ -13,6 +13,10 @@ from feedback.client import Ledger, decode
 from feedback.quality.biases import Shown
 from feedback.records import Label, Purpose
 
+MOST_PAGES = 50
+"""How many windows far is looked behind labels that were imported."""
+IMPORTED = '"labeler_group":"imported"'
+"""In the JSON of every label that somebody gave elsewhere; no text of a record can hold it unescaped."""
 PAGE = 200
 """Comparisons read at a time; each holds all of its texts."""
 
@@ -82,8 +86,8 @@ def gather(ledger: Ledger, most: int, known: dict[str, Facts] | None = None) -> 
         known: facts of earlier windows; what this one needs is added, what it does not need is dropped.
     """
     facts = {} if known is None else known
-    with ledger.reach() as client:
-        entries = cast(list[tuple[str, dict[str, str]]], client.xrevrange(keys.LABELS, count=most))
+    through = last_entry(ledger)
+    entries = _last(ledger, most)
     decoded = [(entry_id, decode(fields["record"], Label)) for entry_id, fields in reversed(entries)]
     labels = [label for _, label in submissions.latest(decoded)]
     wanted = {label.comparison_id for label in labels}
@@ -91,7 +95,21 @@ def gather(ledger: Ledger, most: int, known: dict[str, Facts] | None = None) -> 
         del facts[id]
     _learn(ledger, sorted(wanted - facts.keys()), facts)
     given = [Given(label, facts[label.comparison_id]) for label in labels if label.comparison_id in facts]
-    return Window(given, entries[0][0] if entries else "")
+    return Window(given, through)
+
+
+def _last(ledger: Ledger, most: int) -> list[tuple[str, dict[str, str]]]:
+    """Return the last entries of people who label here, newest first; imported labels are nobody's work."""
+    found: list[tuple[str, dict[str, str]]] = []
+    end = "+"
+    for _ in range(MOST_PAGES):
+        with ledger.reach() as client:
+            page = cast(list[tuple[str, dict[str, str]]], client.xrevrange(keys.LABELS, end, count=most))
+        found += [entry for entry in page if IMPORTED not in entry[1]["record"]]
+        if len(page) < most or len(found) >= most:
+            break
+        end = f"({page[-1][0]}"
+    return found[:most]
 
 
 def _learn(ledger: Ledger, ids: list[str], facts: dict[str, Facts]) -> None:

@@ -23,6 +23,8 @@ from feedback.client import Ledger
 from feedback.errors import ConfigError, DataError
 from feedback.exchange.importing import Summary
 from feedback.ids import made_at_s
+from feedback.quality.gathering import gather
+from tests.builders import lease_next, make_label, open_comparison
 from tests.feedback.exchange.test_open_webui import entry
 
 pytestmark = pytest.mark.redis
@@ -92,6 +94,16 @@ def test_importing_again_adds_nothing_and_a_broken_off_import_goes_on(ledger: Le
     assert (again.labels, again.comparisons, again.known) == (0, 0, 80)
     assert labels.count(ledger) == 80
     assert exchange.take(ledger, file, "other").labels == 80, "another source says it too"
+
+
+def test_imported_labels_are_nobodys_work_and_hide_nobodys(ledger: Ledger, file: Path) -> None:
+    comparison = open_comparison(ledger)
+    mine = make_label(comparison)
+    labels.submit(ledger, mine, comparison, lease_next(ledger).token)
+    exchange.take(ledger, file, "shop")
+    window = gather(ledger, 10)
+    assert [each.label.id for each in window.given] == [mine.id]
+    assert window.through == ledger.redis.xrevrange(keys.LABELS, count=1)[0][0]
 
 
 def test_a_restored_ledger_knows_what_it_imported(ledger: Ledger, file: Path, tmp_path: Path) -> None:
