@@ -80,7 +80,12 @@ async function openPrompt(id) {
 }
 
 async function beginPrompt() {
-  await prompts.begin();
+  $("#new-prompt").disabled = true; // one at a time, however often it is pressed
+  try {
+    await prompts.begin();
+  } finally {
+    $("#new-prompt").disabled = false;
+  }
   front("editor");
   $("#text").focus();
 }

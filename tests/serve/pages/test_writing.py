@@ -73,6 +73,7 @@ def test_an_unfinished_prompt_is_not_submitted_and_says_what_is_missing(site: "S
     page = open_page(site, watched)
     page.click("#new-prompt")
     page.wait_for_selector("#problem:has-text('write the prompt first')")
+    page.wait_for_selector("#text:focus")
     assert page.locator("#submit").is_disabled()
     page.keyboard.type("Hello?")
     page.wait_for_selector("#submit:enabled")
@@ -121,6 +122,7 @@ def test_a_returned_prompt_shows_the_comment_and_its_history_and_can_be_deleted(
 ) -> None:
     page = open_page(site, watched)
     page.click("#new-prompt")
+    page.wait_for_selector("#text:focus")
     page.keyboard.type("Write a pome.")
     page.wait_for_selector("#saved:has-text('saved, revision 1')")
     page.keyboard.press("Control+Enter")
