@@ -22,6 +22,7 @@ from feedback import (
 )
 from feedback.client import Ledger
 
+
 def overview(ledger: Ledger) -> dict[str, Any]:
     """Return what the ledger says of the whole loop, as plain values."""
     found, trial = rounds.list_rounds(ledger), canary.running(ledger)
@@ -39,6 +40,7 @@ def overview(ledger: Ledger) -> dict[str, Any]:
             "demonstrations": demonstrations.count(ledger),
         },
         "dead_letters": comparisons.dead_count(ledger),
+        "buried": comparisons.buried(ledger),
         "held": leases.live(ledger),
         "reviews": reviews.open_count(ledger),
         "collect": collection.collected(ledger),

@@ -24,6 +24,7 @@ def status(as_json: Json = False) -> None:
             *((f"{name} logged" if name == "interactions" else name, n) for name, n in found["counts"].items()),
             *((f"waiting, {name.replace('_', ' ')}", count) for name, count in found["queues"].items()),
             ("dead letters", found["dead_letters"]),
+            *((f"buried, {reason}", count) for reason, count in sorted(found["buried"].items())),
             ("collecting", found["collect"]),
             ("round", current_round(found)),
             *((f"replica {name}", held(said)) for name, said in found["replicas"].items()),

@@ -45,7 +45,7 @@ def test_everything_that_waits_or_is_done_is_counted(ledger: Ledger) -> None:
     assert found["aliases"] == {"live": "policy-0000"}
     assert found["queues"] == {"training": 1, "agreement": 0, "evaluation": 0, "demonstration": 1, "being_sampled": 1}
     assert found["counts"] == {"interactions": 1, "prompts": 1, "labels": 1, "demonstrations": 0}
-    assert found["dead_letters"] == 1
+    assert (found["dead_letters"], found["buried"]) == (1, {"too long": 1})
     assert found["round"]["id"] == made.id
     assert found["round_requested"] == "ppo"
     json.dumps(found)
