@@ -192,8 +192,8 @@ def size(large: int, rounds: int) -> dict[str, Any]:
         f"{what}_p99_ratio": spread([b / a for a, b in zip(p99["small"][what], p99["large"][what], strict=True)])
         for what in ("lease", "submit")
     }
-    times = {f"{what}_p99_ms": {name: spread(p99[name][what]) for name in p99} for what in ("lease", "submit")}
-    return {"labelers": SIZE_LABELERS, "pairs_a_round": SIZE_PAIRS, "open_at_the_end": waiting, **ratios, **times}
+    milliseconds = {f"{what}_p99_ms": {name: spread(p99[name][what]) for name in p99} for what in ("lease", "submit")}
+    return {"labelers": SIZE_LABELERS, "pairs_a_round": SIZE_PAIRS, "open_at_the_end": waiting, **ratios, **milliseconds}
 
 
 def timed(done: Iterable[Given]) -> dict[str, list[float]]:
