@@ -80,6 +80,17 @@ def decide(messages: Sequence[Message], consent: bool, rules: Rules) -> Decision
     )
 
 
+def decided_by_pool(outcome: str, rules: Rules) -> Decision:
+    """Return in words what the pool said of an allowed prompt: ``kept``, ``duplicate`` or ``customer cap``."""
+    if outcome == "duplicate":
+        return _refused(outcome, "A prompt that was kept before begins in the same words.")
+    if outcome == "customer cap":
+        return _refused(
+            outcome, f"{rules.most_per_customer} prompts of this customer are kept already; that is the cap."
+        )
+    return Decision(explanation="It is kept.")
+
+
 def refusal(interaction: Interaction, rules: Rules) -> str | None:
     """Return the reason why this interaction may not become a prompt, or None if it may."""
     return decide(interaction.messages, interaction.consent, rules).reason or None

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Depends
 
 from feedback import erasure, prompts, tallies
-from feedback.curation import Decision, decide, language_of, mask, rules_of, use_case
+from feedback.curation import decide, decided_by_pool, language_of, mask, rules_of, use_case
 from feedback.errors import Forbidden, NotFound, RateLimited
 from feedback.records import ApiKey, Erasure, Message
 from serve.asking.schemas import ErasureIn, ItemId, body, described
@@ -70,7 +70,7 @@ def previewed(deps: Dependencies, key: ApiKey, text: str) -> dict[str, Any]:
     rules = rules_of(deps.settings)
     decision = decide([Message(role="user", content=text)], key.consent, rules)
     if decision.accepted and prompts.kept_of(deps.ledger, key.owner) >= rules.most_per_customer:
-        decision = Decision(reason="customer cap", explanation=f"{rules.most_per_customer} prompts of yours are kept.")
+        decision = decided_by_pool("customer cap", rules)
     if not decision.accepted:
         return {"kept": False, "reason": decision.reason, "explanation": decision.explanation}
     masked = mask(text)

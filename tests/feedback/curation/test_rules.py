@@ -2,7 +2,7 @@
 
 import pytest
 
-from feedback.curation import Rules, decide, prompt_id, refusal, rules_of, split_of, text_of, to_prompt
+from feedback.curation import Rules, decide, decided_by_pool, prompt_id, refusal, rules_of, split_of, text_of, to_prompt
 from feedback.records import Message
 from feedback.settings import Settings
 from tests.builders import make_interaction, make_messages
@@ -64,6 +64,15 @@ def test_every_decision_is_explained(text: str, words: str) -> None:
     decision = decide(make_messages(text), True, RULES)
     assert words in decision.explanation
     assert decision.accepted == (text == "Name a fruit.")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"), [("duplicate", "same words"), ("customer cap", "200 prompts"), ("kept", "It is kept")]
+)
+def test_what_the_pool_says_is_explained_too(outcome: str, words: str) -> None:
+    decision = decided_by_pool(outcome, RULES)
+    assert words in decision.explanation
+    assert decision.reason == ("" if outcome == "kept" else outcome)
 
 
 def test_the_rules_are_those_of_the_settings() -> None:
