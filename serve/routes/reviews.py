@@ -13,12 +13,13 @@ from feedback import comparisons, demonstration_reviews, labels, prompts, review
 from feedback.client import Ledger
 from feedback.curation import rules_of
 from feedback.errors import Conflict, NotFound
-from feedback.records import ApiKey, Comparison, Demonstration, Label, Message, Review
+from feedback.records import ApiKey, Comparison, Label, Message, Review
 from serve.asking.schemas import ItemId, body, described
 from serve.asking.schemas_writing import DemonstrationVerdictIn, ResolveIn, VerdictIn
 from serve.dependencies import Dependencies
 from serve.door.auth import require
 from serve.errors import InvalidRequest
+from serve.routes.writing import revisions_of, shown_demonstration
 from serve.routes.writing import shown as shown_written
 
 
@@ -107,8 +108,12 @@ def _add_written(router: APIRouter, deps: Dependencies, operator: Any) -> None:
 def _add_demonstrations(router: APIRouter, ledger: Ledger, operator: Any) -> None:
     @router.get("/demonstrations", dependencies=[operator])
     def list_demonstrations() -> list[dict[str, Any]]:
-        """Return the demonstrations that nobody has reviewed, the oldest first."""
-        return [shown_demonstration(each) for each in demonstration_reviews.waiting(ledger)]
+        """Return the demonstrations that nobody has reviewed, the oldest first, with what was said of earlier ones."""
+        said = demonstration_reviews.latest(ledger)
+        return [
+            {**shown_demonstration(revisions_of(ledger, each), said), "id": each.id, "revision": each.revision}
+            for each in demonstration_reviews.waiting(ledger)
+        ]
 
     @router.post("/demonstrations/{item_id}/review", openapi_extra=described(DemonstrationVerdictIn))
     def review(
@@ -179,18 +184,6 @@ def anonymous(label: Label) -> dict[str, Any]:
         "quality": label.quality,
         "flags": label.flags,
         "note": label.note,
-    }
-
-
-def shown_demonstration(found: Demonstration) -> dict[str, Any]:
-    """Return a demonstration without its writer's name."""
-    return {
-        "id": found.id,
-        "created_at": found.created_at,
-        "messages": plain(found.messages),
-        "response": found.response,
-        "revision": found.revision,
-        "source": found.source,
     }
 
 

@@ -104,7 +104,7 @@ def _add_demonstrations(router: APIRouter, deps: Dependencies, labeler: Any) -> 
         found = submissions.find(ledger, item_id)
         if found is None or (found.labeler, found.stream) != (key.owner, keys.DEMONSTRATIONS):
             raise NotFound(f"no demonstration {item_id!r}")
-        revisions = revisions_of(ledger, item_id, found)
+        revisions = taken(ledger, item_id, found)
         last = revisions[-1]
         if last.id != given.submission_id:
             review = demonstration_reviews.latest(ledger).get(last.id)
@@ -131,13 +131,22 @@ def shown(written: WrittenPrompt) -> dict[str, Any]:
 def own(ledger: Ledger, labeler: str) -> list[list[Demonstration]]:
     """Return a labeler's recent demonstrations, the latest first, each as the list of its revisions."""
     found = [(id, submissions.find(ledger, id)) for id in submissions.recent(ledger, labeler, RECENT)]
-    return [revisions_of(ledger, id, at) for id, at in found if at is not None and at.stream == keys.DEMONSTRATIONS]
+    return [taken(ledger, id, at) for id, at in found if at is not None and at.stream == keys.DEMONSTRATIONS]
 
 
-def revisions_of(ledger: Ledger, id: str, found: Found) -> list[Demonstration]:
-    """Return a demonstration and its corrections, the oldest first."""
+def taken(ledger: Ledger, id: str, found: Found) -> list[Demonstration]:
+    """Return the demonstration with this id and its corrections, the oldest first."""
     every = submissions.of_item(ledger, keys.DEMONSTRATIONS, found.item_id, Demonstration)
     return [each for _, each in every if submissions.root(each) == id]
+
+
+def revisions_of(ledger: Ledger, demonstration: Demonstration) -> list[Demonstration]:
+    """Return all revisions up to this one, the oldest first; looks further only if there are earlier ones."""
+    if not demonstration.revision:
+        return [demonstration]
+    item_id, id = demonstrations.item_of(demonstration), submissions.root(demonstration)
+    every = submissions.of_item(ledger, keys.DEMONSTRATIONS, item_id, Demonstration)
+    return [each for _, each in every if submissions.root(each) == id] or [demonstration]
 
 
 def shown_demonstration(revisions: list[Demonstration], said: dict[str, DemonstrationReview]) -> dict[str, Any]:

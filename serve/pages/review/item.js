@@ -12,9 +12,6 @@ let ranks = []; // per answer; 0 for none
 let outcome = "ranked";
 let at = 0; // the answer in focus
 
-export const reasonWords = (reason) => REASONS[reason];
-export const current = () => item;
-
 /** Return tie groups of answers, best first. */
 const groups = () => {
   const used = [...new Set(ranks.filter((rank) => rank > 0))].sort((a, b) => a - b);

@@ -8,6 +8,15 @@ import * as item from "/static/review/item.js";
 const REFRESH_S = 15;
 const KINDS = { plain: "plain", few_shot: "few-shot", user_based: "user-based" };
 const AT = "/v1/operations";
+const TEXTS = ["prompts", "demonstrations"];
+
+const TITLES = {
+  report: "Reported",
+  disagreement: "Labelers differ",
+  skips: "Skipped by three",
+  prompts: "Written prompts",
+  demonstrations: "Demonstrations",
+};
 
 let waiting = []; // {sort, id, words, note, at, record}
 let chosen = null; // one of them, on the desk
@@ -19,12 +28,13 @@ async function refresh() {
   const [items, written, given] = await Promise.all(
     ["reviews", "written", "demonstrations"].map((name) => call("GET", `${AT}/${name}`)),
   );
+  const order = Object.keys(TITLES);
   waiting = [
     ...items.map((each) => ({
-      sort: "items",
+      sort: each.reason,
       id: each.item_id,
       words: each.details[0] ?? "no details",
-      note: item.reasonWords(each.reason),
+      note: each.details.length > 1 ? `${each.details.length} remarks` : "",
       at: each.created_at,
       record: each,
     })),
@@ -41,17 +51,16 @@ async function refresh() {
       id: each.id,
       words: firstWords(each.messages.at(-1).content),
       note: each.revision ? "written again" : "",
-      at: each.created_at,
+      at: each.history.at(-1).created_at,
       record: each,
     })),
-  ];
+  ].sort((a, b) => order.indexOf(a.sort) - order.indexOf(b.sort)); // each sort stays by age
   drawList();
   $("#fresh").textContent = new Date().toLocaleTimeString([], { hourCycle: "h23" });
 }
 
 function drawList() {
-  const titles = { items: "Items", prompts: "Written prompts", demonstrations: "Demonstrations" };
-  const groups = Object.entries(titles).flatMap(([sort, title]) => {
+  const groups = Object.entries(TITLES).flatMap(([sort, title]) => {
     const found = waiting.filter((each) => each.sort === sort);
     if (!found.length) return [];
     return [
@@ -82,7 +91,7 @@ function drawList() {
 
 async function choose(entry) {
   chosen = entry;
-  const sheet = entry === null ? "welcome" : entry.sort === "items" ? "item" : "text";
+  const sheet = entry === null ? "welcome" : TEXTS.includes(entry.sort) ? "text" : "item";
   if (sheet === "item") item.show(await call("GET", `${AT}/reviews/${entry.id}`));
   else if (sheet === "text") await showText(entry);
   for (const id of ["welcome", "item", "text"]) $(`#${id}`).hidden = id !== sheet;
@@ -94,21 +103,23 @@ async function choose(entry) {
 async function showText({ sort, id, record }) {
   $("#comment").value = "";
   $("#history").open = false;
-  $("#history").hidden = sort === "demonstrations";
+  $("#history").hidden = sort === "demonstrations" && !record.revision;
   if (sort === "demonstrations") {
     $("#text-title").textContent = "Demonstration";
     $("#text-kind").textContent = record.source === "comparison" ? "none of the answers was right" : "requested";
     const answer = { role: "assistant", content: record.response };
     $("#text-body").replaceChildren(...conversation([...record.messages, answer]));
-    return;
+    const told = (each) => ({ text: each.response, state: each.verdict || "waiting", comment: each.comment, at: each.created_at });
+    return drawHistory(record.history.map(told));
   }
   const found = await call("GET", `${AT}/written/${id}`);
   $("#text-title").textContent = `Written prompt, ${found.use_case.replaceAll("_", " ")}`;
   $("#text-kind").textContent = KINDS[found.kind];
   $("#text-body").replaceChildren(el("p", { class: "text", text: found.text }), ...found.shots.map(pair));
-  const entries = found.history.map((each) => ({ ...each, text: whole(each), at: each.created_at }));
-  $(".revisions", $("#history")).replaceChildren(...revisions(entries));
+  drawHistory(found.history.map((each) => ({ ...each, text: whole(each), at: each.created_at })));
 }
+
+const drawHistory = (entries) => $(".revisions", $("#history")).replaceChildren(...revisions(entries));
 
 const pair = ({ query, response }, number) =>
   el(

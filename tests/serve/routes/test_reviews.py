@@ -151,3 +151,19 @@ def test_a_demonstration_is_reviewed_without_knowing_its_writer(world: "World") 
     assert world.call("GET", "/v1/operations/demonstrations", role="operator").json() == []
     gone = "/v1/operations/demonstrations/sub_x/review"
     assert world.call("POST", gone, {"verdict": "accepted"}, role="operator").status_code == 404
+
+
+def test_a_demonstration_that_was_written_again_comes_with_what_was_said_before(world: "World") -> None:
+    world.demonstration_request()
+    item = world.call("POST", "/v1/labeling/next", {"queue": "demonstration"}, role="labeler").json()
+    id = str(uuid.uuid4())
+    body = {"token": item["token"], "submission_id": id, "response": "Air."}
+    world.call("POST", f"/v1/labeling/items/{item['item_id']}/submit", body, role="labeler")
+    verdict = {"verdict": "returned", "comment": "Say more."}
+    world.call("POST", f"/v1/operations/demonstrations/{id}/review", verdict, role="operator")
+    again = {"submission_id": str(uuid.uuid4()), "response": "Air scatters blue light."}
+    world.call("POST", f"/v1/labeling/demonstrations/{id}/revise", again, role="labeler")
+    [found] = world.call("GET", "/v1/operations/demonstrations", role="operator").json()
+    assert (found["id"], found["revision"], found["response"]) == (again["submission_id"], 1, again["response"])
+    told = [(each["response"], each["verdict"], each["comment"]) for each in found["history"]]
+    assert told == [("Air.", "returned", "Say more."), (again["response"], "", "")]
