@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 RETRY_S = 0.02
@@ -82,8 +83,11 @@ class Book:
         """
         with self._changed:
             while (before := len(self._sent)) < count:
-                if not self._changed.wait_for(lambda before=before: len(self._sent) > before, PATIENCE_S):
+                if not self._changed.wait_for(partial(self._more_than, before), PATIENCE_S):
                     raise TimeoutError(f"{before} acknowledged, no more for {PATIENCE_S:g} s; refused: {self.refused}")
+
+    def _more_than(self, count: int) -> bool:
+        return len(self._sent) > count
 
     def acknowledged(self) -> list[Sent]:
         """Return what was acknowledged so far, in this order."""

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from benchmarks.common import READY_S, Server
 from deploy.supervisor import ProcessFailed
@@ -31,7 +32,7 @@ class Front(Server):
         super().__init__(directory, extra={"WHETSTONE_ENGINE": "none", **(extra or {})})
         self.labelers = labelers
 
-    def __enter__(self) -> Front:
+    def __enter__(self) -> Self:
         """Start Redis, make the keys, start serving and wait until it listens."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)

@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,8 @@ from feedback.client import Ledger
 from feedback.records import Adjudication, Comparison, Demonstration, DemonstrationReview, Label, Record
 from feedback.tombstones import Tombstones
 
-Entry = tuple[str, Record]
+Entry = tuple[str, Any]
+"""Entry id, record."""
 
 
 class Source(NamedTuple):
@@ -51,13 +53,18 @@ def copy(ledger: Ledger, root: Path) -> dict[str, int]:
         for name in (*SOURCES, COMPARISONS):
             (directory / name).mkdir(exist_ok=True)
             after = archives.cursor(directory / name)
-            kind = Comparison if name == COMPARISONS else SOURCES[name].kind
-            entries = labelled(ledger, after) if name == COMPARISONS else stream(ledger, SOURCES[name], after)
-            written[name] = archives.append(
-                directory / name, entries, lambda record, kind=kind: isinstance(record, kind) and wanted(record, erased)
-            )
+            if name == COMPARISONS:
+                entries, kind = labelled(ledger, after), Comparison
+            else:
+                entries, kind = stream(ledger, SOURCES[name], after), SOURCES[name].kind
+            written[name] = archives.append(directory / name, entries, partial(belongs, kind, erased))
             archives.merge(directory / name)
     return written
+
+
+def belongs(kind: type[Record], erased: Tombstones, record: Record) -> bool:
+    """Tell whether a record is of this kind and may be in the copy."""
+    return isinstance(record, kind) and wanted(record, erased)
 
 
 def stream(ledger: Ledger, source: Source, after: str = "-") -> Iterator[Entry]:
@@ -76,12 +83,12 @@ def labelled(ledger: Ledger, after: str) -> Iterator[Entry]:
         yield entry_id, found or label
 
 
-def as_copied(record: Record) -> Record:
+def as_copied(record: Any) -> Any:
     """Return a record without what is not copied: reviewers' comments, which may quote and train nothing."""
     return msgspec.structs.replace(record, comment="") if isinstance(record, DemonstrationReview) else record
 
 
-def as_erased(record: Record, erased: Tombstones) -> Record:
+def as_erased(record: Any, erased: Tombstones) -> Any:
     """Return what an erasure leaves of a record: labels and adjudications of erased comparisons lose their notes."""
     if isinstance(record, Label | Adjudication) and record.comparison_id in erased.comparisons:
         return msgspec.structs.replace(record, note="")

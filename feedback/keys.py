@@ -61,8 +61,7 @@ ws:submission:<id>         string  ``<entry> <item> <labeler>``, stream,       T
                                    digest of the answer, queue; a line each
 ws:answers:<item>          list    ``<stream> <entry> <first id> <revision>``  one per item; submit, revise, import scripts
 ws:answered:<labeler>      zset    ids of their submissions, by time           200 per labeler; submit script
-ws:labels:revised          string  how many labels are corrections             one (also of ws:demonstrations); revise
-                                                                               script -> counts
+ws:revised:<stream>        string  how many answers in it are corrections      two; revise script -> counts
 ws:draft:<labeler>:<item>  string  what a labeler has not submitted yet, JSON  TTL 7 days; serve, submit script
 ws:drafts:<item>           set     labelers who have a draft of the item       TTL 7 days; serve -> erasure
 ws:battle:<id>             string  Battle                                      TTL 1 day; serve
@@ -277,7 +276,7 @@ def answered(labeler: str) -> str:
 
 def revised(stream: str) -> str:
     """Return the key that counts the corrections in a stream of answers."""
-    return f"{stream}:revised"
+    return f"ws:revised:{stream}"
 
 
 def draft(labeler: str, item_id: str) -> str:

@@ -1,6 +1,6 @@
 -- Put back: append an answer that the ledger lost, from its second copy, with all by which it is known again.
 --
--- KEYS  1 stream  2 ws:submission:<id>  3 ws:answers:<item>  4 ws:answered:<labeler>  5 <stream>:revised
+-- KEYS  1 stream  2 ws:submission:<id>  3 ws:answers:<item>  4 ws:answered:<labeler>  5 ws:revised:<stream>
 -- ARGV  1 its old entry, or "" if unknown  2 record (JSON)  3 item, or "" if it was no labeler's submission  4 labeler
 --       5 digest of what was answered  6 submission id  7 id of the first answer  8 revision
 --       9 seconds to remember the submission

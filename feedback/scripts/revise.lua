@@ -4,7 +4,7 @@
 --       2 ws:submission:<id>        string  the same of this correction, if it was sent before
 --       3 ws:labels or ws:demonstrations    stream, append-only
 --       4 ws:answers:<item>         list    "<stream> <entry> <first id> <revision>"
---       5 <stream>:revised          string  how many entries of the stream are corrections
+--       5 ws:revised:<stream>       string  how many entries of the stream are corrections
 -- ARGV  1 item  2 labeler  3 record (JSON)  4 seconds to remember the submission  5 now (unix seconds; "" for this
 --       server's clock)  6 digest of what was answered  7 first id  8 revision  9 seconds in which it may be corrected
 -- Returns {"again", entry} for a repeated one, {"taken", entry}, {"clash", entry} if the id was used for something else,

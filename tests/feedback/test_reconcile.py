@@ -152,9 +152,7 @@ def test_damage_is_told_and_the_other_segments_count(ledger: Ledger, tmp_path: P
 
 
 @pytest.mark.parametrize("emptied", [True, False])
-def test_what_was_erased_is_no_difference_and_does_not_come_back(
-    ledger: Ledger, tmp_path: Path, emptied: bool
-) -> None:
+def test_what_was_erased_is_no_difference_and_does_not_come_back(ledger: Ledger, tmp_path: Path, emptied: bool) -> None:
     work(ledger, 1)
     Life(ledger, tmp_path, "acme", NOON)
     copies.copy(ledger, tmp_path)
