@@ -1,4 +1,4 @@
-"""``whetstone reconcile``: whether the ledger and the second copy of what people judged agree, and put back the rest."""
+"""``whetstone reconcile``: whether the ledger and the second copy agree; puts back what the ledger lost."""
 
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from feedback.settings import Settings
 
 SHOWN = 5
 """Ids named of each kind of difference; the rest is counted."""
+DIFFERENCES = ("lost", "uncopied", "different", "duplicated", "damage")
 
 
 def compare(
@@ -37,15 +38,15 @@ def _show(found: list[reconcile.Finding], restored: dict[str, int]) -> None:
     for name, count in restored.items():
         output.say(f"{count} {name} written back into the ledger")
     headings = ["", "LEDGER", "COPY", "WAITING", "ERASED", "LOST", "UNCOPIED", "DIFFERENT", "TWICE", "DAMAGED"]
-    rows = [
-        (each.name, each.in_ledger, each.in_copy, each.waiting, each.erased)
-        + tuple(len(ids) for ids in (each.lost, each.uncopied, each.different, each.duplicated, each.damage))
-        for each in found
-    ]
+    rows = [(*_counts(each), *(len(getattr(each, what)) for what in DIFFERENCES)) for each in found]
     output.show_table(headings, rows)
     for each in found:
-        for what in ("lost", "uncopied", "different", "duplicated", "damage"):
+        for what in DIFFERENCES:
             named: list[str] = getattr(each, what)
             if named:
                 more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
                 output.say(f"{each.name}, {what}: {', '.join(named[:SHOWN])}{more}")
+
+
+def _counts(found: reconcile.Finding) -> tuple[str | int, ...]:
+    return found.name, found.in_ledger, found.in_copy, found.waiting, found.erased
