@@ -17,7 +17,18 @@ import prometheus_client
 from fastapi import APIRouter, Request, Response
 from starlette.responses import PlainTextResponse
 
-from feedback import comparisons, demonstrations, interactions, labels, leases, metrics, policies, prompts, reviews
+from feedback import (
+    comparisons,
+    demonstrations,
+    interactions,
+    labels,
+    leases,
+    metrics,
+    policies,
+    prompts,
+    queues,
+    reviews,
+)
 from feedback.client import Ledger
 from feedback.errors import EngineError, LedgerUnavailable, Overloaded
 from serve.dependencies import Dependencies
@@ -166,6 +177,6 @@ def ledger_sizes(ledger: Ledger) -> dict[str, Any]:
         "waiting_review": reviews.open_count(ledger),
         **{
             f"waiting_{queue}": leases.waiting(ledger, queue)
-            for queue in ("training", "agreement", "evaluation", "demonstration")
+            for queue in (*queues.configs(ledger), queues.DEMONSTRATION)
         },
     }
