@@ -12,6 +12,9 @@ import msgspec
 
 from feedback.records import Comparison, Completion, Lease, Prompt, QueueConfig
 
+CLOSED_DOMAIN = frozenset({"closed_qa", "extract", "summarization", "rewrite", "classification"})
+"""Use cases whose prompt comes with the text that the answer is about."""
+
 
 def shown_comparison(comparison: Comparison, lease: Lease, config: QueueConfig, draft: Any = None) -> dict[str, Any]:
     """Return what a labeler sees of a comparison that they hold."""
@@ -23,6 +26,7 @@ def shown_comparison(comparison: Comparison, lease: Lease, config: QueueConfig, 
         "deadline_s": lease.deadline_s,
         "messages": [msgspec.structs.asdict(message) for message in comparison.messages],
         "language": comparison.language,
+        "closed_domain": closed_domain(comparison),
         "completions": shown_completions(comparison, lease.labeler),
         "rules": rules(config),
         "draft": draft,
@@ -66,6 +70,11 @@ def display_order(item_id: str, labeler: str, k: int) -> list[int]:
     order = list(range(k))
     random.Random(view_seed(item_id, labeler)).shuffle(order)
     return order
+
+
+def closed_domain(comparison: Comparison) -> bool:
+    """Return whether the prompt may hold all that an answer may say; only then can an answer make things up."""
+    return comparison.use_case in CLOSED_DOMAIN or not comparison.use_case
 
 
 def rules(config: QueueConfig) -> dict[str, Any]:

@@ -175,6 +175,7 @@ function drawFocus({ item, focused, step }) {
   drawRating(work);
   $("#rate").classList.toggle("now", step === 1);
   $("#rank").classList.toggle("now", step === 2);
+  if (item.kind === "comparison") $(step === 2 ? "#rank" : "#rate").scrollIntoView({ block: "nearest" });
   chips.forEach((chip, position) => {
     chip.tabIndex = position === focused ? 0 : -1;
     chip.setAttribute("aria-current", String(position === focused && step === 2));

@@ -23,7 +23,9 @@ export async function start() {
 
 function put({ item, answered, of }) {
   if (!item) return given.done();
-  given.show({ ...item, item_id: `practice-${item.id}`, rules: RULES, language: "" }, null, "practice");
+  // its explanation speaks of the first and the second answer, so they stand in their own order
+  const completions = item.completions.toSorted((a, b) => a.index - b.index);
+  given.show({ ...item, completions, item_id: `practice-${item.id}`, rules: RULES, language: "" }, null, "practice");
   $("#banner").hidden = false;
   $("#banner-text").textContent = `Practice ${answered + 1} of ${of}: the right answer is explained after each.`;
   $("#banner-act").textContent = "Stop";

@@ -15,7 +15,7 @@ TEXTS = ["Bob lives in York.", "I do not know.", "Bob lives in Paris.", "Go away
 WIDE = {"width": 1400, "height": 900}
 FOCUSED = "[...document.querySelectorAll('.card')].findIndex(card => card.getAttribute('aria-current') === 'true')"
 ORDER = """[...document.querySelectorAll('#order li')].map(row =>
-    [row.querySelector('.place').textContent, ...[...row.querySelectorAll('.chip-letter')].map(chip => chip.textContent)])"""
+    [...row.querySelectorAll('.place, .chip-letter')].map(part => part.textContent))"""
 
 
 def open_desk(site: "Site", watched: "Watched", labeler: str = "ada") -> "Page":
