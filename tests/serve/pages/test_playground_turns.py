@@ -170,7 +170,8 @@ def test_markdown_takes_linear_time(site: "Site", watched: "Watched") -> None:
     Upstream(site, "Yes.")
     page = start(site, watched)
     slow = {}
-    for unit in ("**a ", "[", "[](", "*", "_a ", "`", "https://.", "> ", "- ", "# ", "https://a.b) ", "[a](b ", "`` ", "|--", "|\n|--|\n"):
+    units = ("**a ", "[", "[](", "*", "_a ", "`", "https://.", "> ", "- ", "# ", "https://a.b) ", "[a](b ", "`` ")
+    for unit in (*units, "|--", "|\n|--|\n"):
         began_s = time.monotonic()
         run(page, "shared/markdown", "m.render(a)", unit * (100_000 // len(unit)))
         slow[unit] = time.monotonic() - began_s
