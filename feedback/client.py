@@ -120,6 +120,17 @@ class Ledger:
         with self.reach():
             return self._scripts[script](keys=keys, args=args)
 
+    def run_many(self, script: str, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
+        """Run a script once for each (keys, arguments), sent together: each is atomic, all of them are not.
+
+        Raises:
+            LedgerUnavailable: Redis is down or refuses writes; some of the moves may have happened.
+        """
+        with self.reach() as client, client.pipeline(transaction=False) as line:
+            for keys, args in calls:
+                self._scripts[script](keys=keys, args=args, client=line)
+            return list(line.execute())
+
     def get(self, key: str, kind: type[R]) -> R | None:
         """Return the record stored as a string under ``key``, or None."""
         with self.reach() as client:

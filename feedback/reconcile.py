@@ -4,6 +4,8 @@ Compares record by record, by id and content; what an erasure removed or changed
 no way of its own to decide who is right where the two differ: that is said, and a person decides.
 """
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,12 @@ from feedback.client import Ledger, decode, encode
 from feedback.copies import SOURCES, Source
 from feedback.errors import ArtifactCorrupt, Conflict
 from feedback.records import Comparison, Demonstration, Label, Record
-from feedback.segments import Row, order
+from feedback.segments import order
+from feedback.submissions import Lost
 from feedback.tombstones import Tombstones
+
+PAGE = 500
+"""Records written back together: one flush to disk for all of them."""
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -71,13 +77,9 @@ def restore(ledger: Ledger, root: Path) -> dict[str, int]:
             raise Conflict("the copy is being written now; try again in a moment")
         erased = tombstones.read(ledger)
         for name, source in SOURCES.items():
-            known = {record.id for _, record in ledger.stream(source.stream, source.kind)}
-            for row in archives.read(directory / name):
-                record = copies.as_erased(decode(row.record, source.kind), erased)
-                if record.id not in known and copies.wanted(record, erased):
-                    known.add(record.id)
-                    _put_back(ledger, source, row, record)
-                    done[name] = done.get(name, 0) + 1
+            missing = _missing(ledger, directory / name, source, erased)
+            while page := list(islice(missing, PAGE)):
+                done[name] = done.get(name, 0) + len(submissions.put_back(ledger, source.stream, page))
         done[copies.COMPARISONS] = _comparisons(ledger, directory / copies.COMPARISONS, erased)
     return {name: count for name, count in done.items() if count}
 
@@ -125,20 +127,33 @@ def _copied(directory: Path, source: Source, erased: Tombstones) -> dict[str, st
     return copied
 
 
-def _put_back(ledger: Ledger, source: Source, row: Row, record: Record) -> None:
-    item_id = substance = ""
+def _missing(ledger: Ledger, directory: Path, source: Source, erased: Tombstones) -> Iterator[Lost]:
+    """Yield what only the copy has, oldest first, each record once."""
+    known = {record.id for _, record in ledger.stream(source.stream, source.kind)}
+    for row in archives.read(directory):
+        record = copies.as_erased(decode(row.record, source.kind), erased)
+        if record.id not in known and copies.wanted(record, erased):
+            known.add(record.id)
+            yield Lost(record, row.entry_id, *_submitted(record))
+
+
+def _submitted(record: Record) -> tuple[str, str]:
+    """Return the item that a labeler's submission answers and the digest of what it says; nothing for other records."""
     if isinstance(record, Label) and record.labeler_group != votes.GROUP:
-        item_id, substance = record.comparison_id, labels.substance(record)
-    elif isinstance(record, Demonstration) and record.source != "few_shot":
-        item_id, substance = demonstrations.item_of(record), demonstrations.substance(record)
-    submissions.put_back(ledger, source.stream, record, row.entry_id, item_id, substance)
+        return record.comparison_id, labels.substance(record)
+    if isinstance(record, Demonstration) and record.source != "few_shot":
+        return demonstrations.item_of(record), demonstrations.substance(record)
+    return "", ""
 
 
 def _comparisons(ledger: Ledger, directory: Path, erased: Tombstones) -> int:
+    rows = (row.record for row in archives.read(directory))
+    wanted = ((decode(text, Comparison), text) for text in rows)
+    kept = ((record.id, text) for record, text in wanted if copies.wanted(record, erased))
     count = 0
-    for row in archives.read(directory):
-        record = decode(row.record, Comparison)
-        if copies.wanted(record, erased):
-            with ledger.reach() as client:
-                count += bool(client.set(keys.comparison(record.id), row.record, nx=True))
+    while page := list(islice(kept, PAGE)):
+        with ledger.reach() as client, client.pipeline(transaction=False) as line:
+            for id, text in page:
+                line.set(keys.comparison(id), text, nx=True)
+            count += sum(bool(each) for each in line.execute())
     return count

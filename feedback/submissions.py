@@ -175,23 +175,28 @@ def revise(
     return Answer(entry_id=detail, repeated=verdict == "again")
 
 
-def put_back(ledger: Ledger, stream: str, record: Record, entry_id: str, item_id: str = "", substance: str = "") -> str:
-    """Append a record that the ledger lost, under its old entry if possible, and return its entry.
+class Lost(NamedTuple):
+    """A record that the ledger lost, as its second copy has it."""
 
-    Args:
-        ledger: where to.
-        stream: key of the stream.
-        record: label, demonstration or what else is in such a stream.
-        entry_id: its old entry; empty if unknown.
-        item_id: what it answers, if a labeler submitted it: then a retry is recognised, and the labeler sees it.
-        substance: digest of what was answered.
-    """
-    id, labeler = str(getattr(record, "id", "")), str(getattr(record, "labeler", ""))
-    first = root(record) if isinstance(record, Label | Demonstration) else id
-    revision = record.revision if isinstance(record, Label | Demonstration) else 0
-    places = [keys.submission(id), keys.answers(item_id), keys.answered(labeler), keys.revised(stream)]
-    fields = [entry_id, encode(record), item_id, labeler, substance, id, first, revision, keys.MONTH_S]
-    return str(ledger.run("put_back", [stream, *places], fields))
+    record: Record
+    entry_id: str
+    """Its old entry; empty if unknown."""
+    item_id: str = ""
+    """What it answers, if a labeler submitted it: then a retry is recognised, and the labeler sees it."""
+    substance: str = ""
+    """Digest of what was answered."""
+
+
+def put_back(ledger: Ledger, stream: str, lost: list[Lost]) -> list[str]:
+    """Append records that the ledger lost, under their old entries where the stream allows it; return the entries."""
+    calls = []
+    for record, entry_id, item_id, substance in lost:
+        id, labeler = str(getattr(record, "id", "")), str(getattr(record, "labeler", ""))
+        revision, first = (record.revision, root(record)) if isinstance(record, Label | Demonstration) else (0, id)
+        places = [keys.submission(id), keys.answers(item_id), keys.answered(labeler), keys.revised(stream)]
+        fields = [entry_id, encode(record), item_id, labeler, substance, id, first, revision, keys.MONTH_S]
+        calls.append(([stream, *places], fields))
+    return [str(entry) for entry in ledger.run_many("put_back", calls)]
 
 
 def find(ledger: Ledger, id: str) -> Found | None:

@@ -140,14 +140,15 @@ def make_app(settings: ServeSettings, ledger: Ledger, spool: Spool) -> FastAPI:
         watching = asyncio.gather(hotswap.run(), watchdog.run())
         counting = asyncio.create_task(deps.quotas.run())
         noting = asyncio.create_task(keep_used(deps.keys, USED_S))
+        looking = asyncio.create_task(asyncio.to_thread(deps.durability.look))
         try:
             yield
         finally:
             log.info("stopping")
-            for task in (watching, counting, noting):
+            for task in (watching, counting, noting, looking):
                 task.cancel()
             await asyncio.gather(
-                watching, counting, noting, *([importing] if importing else []), return_exceptions=True
+                watching, counting, noting, looking, *([importing] if importing else []), return_exceptions=True
             )
             await hotswap.stop()
             await deps.quotas.sync()

@@ -5,12 +5,13 @@ A Redis that was started anew with other settings is seen within `LOOK_S`.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import Literal
 
 from feedback import durability
 from feedback.client import Ledger
-from feedback.errors import NotDurable
+from feedback.errors import LedgerUnavailable, NotDurable
 from feedback.log import get
 
 LOOK_S = 2.0
@@ -46,6 +47,11 @@ class Durable:
                 self._say()
         if self._faults and self._when_not == "refuse":
             raise NotDurable(f"the ledger may lose what it acknowledges: {'; '.join(self._faults)}")
+
+    def look(self) -> None:
+        """Say in the log how it stands, for a process that begins; a ledger that is away is asked again later."""
+        with suppress(NotDurable, LedgerUnavailable):
+            self.demand()
 
     def _say(self) -> None:
         if self._faults == self._said:

@@ -62,6 +62,18 @@ def test_a_ledger_that_does_not_tell_is_believed_and_the_log_says_so(
     assert "does not tell its settings" in capsys.readouterr().out
 
 
+def test_a_process_that_begins_says_how_it_stands_and_begins_in_any_case(
+    ledger: Ledger, found: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found.append("appendonly is no, not yes")
+    Durable(ledger, "refuse").look()
+    assert "appendonly is no, not yes" in capsys.readouterr().out
+
+
+def test_a_ledger_that_is_away_does_not_keep_a_process_from_beginning() -> None:
+    Durable(Ledger("redis://127.0.0.1:1/0", timeout_s=0.2), "refuse").look()
+
+
 def test_a_ledger_that_is_away_is_unavailable() -> None:
     with pytest.raises(LedgerUnavailable):
         Durable(Ledger("redis://127.0.0.1:1/0", timeout_s=0.2), "refuse").demand()
