@@ -31,6 +31,7 @@ TESTED_BY = {
     "deploy/cli/copies.py": "tests/deploy/test_cli_copies.py",
     "deploy/cli/guidelines.py": "tests/deploy/test_cli_guidelines.py",
     "deploy/cli/data.py": "tests/deploy/test_cli_data.py",
+    "deploy/cli/gold.py": "tests/deploy/test_cli_gold.py",
     "deploy/cli/keys.py": CLI,
     "deploy/cli/main.py": CLI,
     "deploy/cli/output.py": CLI,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import contests, copies, data, guidelines, keys, policies, privacy, rounds, status
+from deploy.cli import contests, copies, data, gold, guidelines, keys, policies, privacy, rounds, status
 from feedback.errors import ConfigError, LedgerUnavailable, WhetstoneError
 
 REFUSED, USAGE, NO_LEDGER = 1, 2, 3
@@ -30,6 +30,7 @@ app.command("lineage")(policies.show_lineage)
 app.add_typer(rounds.app, name="rounds")
 app.add_typer(contests.app, name="contest")
 app.add_typer(guidelines.app, name="guidelines")
+app.add_typer(gold.app, name="gold")
 app.add_typer(data.app, name="data")
 app.add_typer(data.snapshot_app, name="snapshot")
 app.command("erase")(privacy.erase)

@@ -30,8 +30,8 @@ def test_names_in_code_say_their_unit() -> None:
 
 def test_no_label_can_hold_what_a_user_wrote() -> None:
     allowed = {
-        "alias", "fate", "group", "kind", "metric", "outcome", "reason", "route", "slot", "stage", "state", "status", "task",
-        "version",
+        "alias", "fate", "group", "kind", "metric", "outcome", "reason", "route", "slot", "stage", "state", "status",
+        "task", "version",
     }  # fmt: skip
     for found in DEFINED.values():
         assert set(found._labelnames) <= allowed, found
