@@ -1,6 +1,5 @@
 """``/v1/labeling/practice``: items with a known answer, for labelers who begin; nothing here becomes a label."""
 
-import random
 from typing import Annotated, Any
 
 import msgspec
@@ -22,7 +21,7 @@ def make_router(deps: Dependencies) -> APIRouter:
 
     def state(owner: str) -> dict[str, Any]:
         progress, item = practice.progress(deps.ledger, owner, pass_percent)
-        return {**score(progress), "item": None if item is None else shown(item, owner)}
+        return {**score(progress), "item": None if item is None else shown(item)}
 
     def score(progress: practice.Progress) -> dict[str, Any]:
         return {**msgspec.structs.asdict(progress), "pass_percent": pass_percent}
@@ -57,13 +56,12 @@ def make_router(deps: Dependencies) -> APIRouter:
     return router
 
 
-def shown(item: practice.Item, owner: str) -> dict[str, Any]:
-    """Return an item as a labeler sees a comparison, in an order of their own."""
+def shown(item: practice.Item) -> dict[str, Any]:
+    """Return an item as a labeler sees a comparison, in its own order, since its explanation counts the answers."""
     completions = [
         {"index": index, "text": text, "finished": True, "similar_to": None}
         for index, text in enumerate(item.completions)
     ]
-    random.Random(f"{item.id}\n{owner}").shuffle(completions)
     return {
         "id": item.id,
         "kind": "comparison",

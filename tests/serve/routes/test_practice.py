@@ -33,10 +33,9 @@ def test_an_item_is_shown_like_every_other_and_tells_nothing_of_the_answer(world
     item = found.pop("item")
     assert found == {"answered": 0, "right": 0, "of": 10, "passed": False, "pass_percent": 70}
     assert set(item) == {"id", "kind", "messages", "completions"}
-    assert sorted(each["index"] for each in item["completions"]) == [0, 1, 2]
-    texts = {each["index"]: each["text"] for each in item["completions"]}
-    assert [texts[index] for index in range(3)] == practice.built_in()[0].completions
-    assert world.call("GET", PATH, role="labeler").json()["item"] == item, "the same order at each look"
+    # explanations speak of the first and the second answer, so everybody sees them in the same order
+    assert [each["index"] for each in item["completions"]] == [0, 1, 2]
+    assert [each["text"] for each in item["completions"]] == practice.built_in()[0].completions
 
 
 def test_ten_right_answers_pass_and_become_no_labels(world: "World") -> None:
