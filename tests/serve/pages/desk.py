@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from feedback import labels
+from feedback import labels, queues
 from feedback.records import Label
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ ORDER = """[...document.querySelectorAll('#order li')].map(row =>
 
 
 def open_desk(site: "Site", watched: "Watched", labeler: str = "ada") -> "Page":
-    """Sign in by keyboard and wait for an item."""
+    """Sign in by keyboard and wait for an item; items come in the order in which they were made."""
+    queues.put(site.ledger, "training", random_percent=0, disagreement_percent=0)
     watched.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     page = watched.open(site, "/labeling", site.key("labeler", labeler))
     page.wait_for_selector("#work:not([hidden])")
@@ -30,7 +31,7 @@ def open_desk(site: "Site", watched: "Watched", labeler: str = "ada") -> "Page":
 def ready(page: "Page") -> None:
     """Wait until an item is on the desk and all of what is on screen counts as seen."""
     page.wait_for_selector(".card[aria-current=true]")
-    page.wait_for_function("![...document.querySelectorAll('.unseen')].some(chip => !chip.hidden)")
+    page.wait_for_function("() => ![...document.querySelectorAll('.unseen')].some(chip => !chip.hidden)")
 
 
 def press(page: "Page", *keys: str) -> None:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from feedback import guidelines, labels, practice, queues
-from feedback.records import QueueConfig
 from tests.serve.pages.desk import (
     FOCUSED,
     TEXTS,
@@ -127,7 +126,7 @@ def test_views_fold_compare_and_stay(site: "Site", watched: "Watched") -> None:
 
 
 def test_rules_of_the_queue_hold_on_the_page(site: "Site", watched: "Watched") -> None:
-    queues.put(site.ledger, QueueConfig(name="training", ties=False, partial_order=False, daily_goal=7))
+    queues.put(site.ledger, "training", ties=False, partial_order=False, daily_goal=7)
     site.comparison(TEXTS)
     page = open_desk(site, watched)
     assert page.locator("#tally").inner_text() == "0 today / 7 goal"

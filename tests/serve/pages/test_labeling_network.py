@@ -47,14 +47,14 @@ def test_dead_network_and_reload_lose_nothing_and_nothing_counts_twice(site: "Si
         site.comparison(TEXTS, prompt=f"Question {number}")
     page = open_desk(site, watched)
     press(page, "Tab", "1", "2", "3", "3")  # nearly done: the next item is fetched ahead
-    page.wait_for_function("JSON.parse(sessionStorage.getItem('whetstone-items')).length === 2")
+    page.wait_for_function("() => JSON.parse(sessionStorage.getItem('whetstone-items')).length === 2")
     page.context.set_offline(True)
     press(page, "Control+Enter")
     page.wait_for_selector("#messages:has-text('Question 1')")
     page.wait_for_selector("#saved:has-text('1 not stored yet')")
     press(page, "Tab", "1", "1", "2", "2", "n")
     page.keyboard.type("written without a network")
-    page.wait_for_function("Object.values({...localStorage}).some(kept => kept.includes('without a network'))")
+    page.wait_for_function("() => Object.values({...localStorage}).some(kept => kept.includes('without a network'))")
     with pytest.raises(Error, match="ERR_INTERNET_DISCONNECTED"):
         page.reload()
     assert taken(site) == []
@@ -69,7 +69,7 @@ def test_dead_network_and_reload_lose_nothing_and_nothing_counts_twice(site: "Si
     assert [len(group) for group in first.ranking] == [1, 1, 2]
     assert [len(group) for group in second.ranking] == [2, 2]
     assert second.note == "written without a network"
-    page.wait_for_function("localStorage.getItem('whetstone-outbox-ada') === '[]'")
+    page.wait_for_function("() => localStorage.getItem('whetstone-outbox-ada') === '[]'")
     assert len(taken(site)) == 2
 
 
@@ -134,7 +134,7 @@ def test_item_fetched_ahead_goes_back_when_the_page_is_left(site: "Site", watche
     site.comparison(TEXTS, prompt="Question 1")
     page = open_desk(site, watched)
     press(page, "Tab", "1", "2", "3")
-    page.wait_for_function("JSON.parse(sessionStorage.getItem('whetstone-items')).length === 2")
+    page.wait_for_function("() => JSON.parse(sessionStorage.getItem('whetstone-items')).length === 2")
     assert leases.lease(site.ledger, "training", "bob") is None
     page.goto(f"{site.url}/privacy")
     deadline = time.monotonic() + 10

@@ -60,7 +60,7 @@ def test_the_next_item_is_on_screen_at_once(site: "Site", watched: "Watched") ->
             page.wait_for_selector(f"#messages:has-text('Question {attempt * 20 + number}')")
             ready(page)
             press(page, "Tab", "1", "2", "3", "3")
-            page.wait_for_function("JSON.parse(sessionStorage.getItem('whetstone-items')).length === 2")
+            page.wait_for_function("() => JSON.parse(sessionStorage.getItem('whetstone-items')).length === 2")
             press(page, "Control+Enter")
             page.wait_for_function("count => items.length === count", arg=number + 1)
         tries.append(page.evaluate("items"))
