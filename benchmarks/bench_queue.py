@@ -34,7 +34,7 @@ SWEEP_S = 5.0
 """As the workers' timetable has it."""
 RATE_LABELERS, RATE_S, RATE_ROUNDS = 16, 5.0, 7
 SMALL, LARGE = 1_000, 1_000_000
-SIZE_LABELERS, SIZE_PAIRS, SIZE_ROUNDS = 4, 500, 9
+SIZE_LABELERS, SIZE_PAIRS, SIZE_ROUNDS = 4, 500, 11
 
 
 def main() -> None:
@@ -83,8 +83,7 @@ def quota(overlap: int, count: int) -> dict[str, Any]:
         queues.put(front.ledger, "training", overlap=overlap, lease_s=LEASE_S)
         ids = fill(front.ledger, front.redis_port, count, overlap=overlap)
         shift = Shift(
-            port=front.port,
-            keys=front.keys,
+            sites=[front.site],
             seconds=240.0,
             vanish=VANISH,
             until_empty=True,
@@ -150,7 +149,7 @@ def rate(rounds: int) -> dict[str, Any]:
     with Front(DIRECTORY / "rate", RATE_LABELERS) as front:
         fill(front.ledger, front.redis_port, int((rounds + 1) * RATE_S * 1_500))
         for number in range(rounds + 1):
-            record = work(Shift(port=front.port, keys=front.keys, seconds=RATE_S, seed=number))
+            record = work(Shift(sites=[front.site], seconds=RATE_S, seed=number))
             if number == 0:
                 continue  # connections, caches, imports
             done = [each for each in record.given if each.fate == "answered"]
@@ -170,30 +169,38 @@ def rate(rounds: int) -> dict[str, Any]:
 
 
 def size(large: int, rounds: int) -> dict[str, Any]:
-    """Lease and submit with few and with many open comparisons, round by round in turn."""
+    """Lease and submit with few and with many open comparisons, item by item in turn; p99 by round."""
     p99: dict[str, dict[str, list[float]]] = {"small": defaultdict(list), "large": defaultdict(list)}
+    levels = {"small": SMALL, "large": large}
     with Front(DIRECTORY / "small", SIZE_LABELERS) as small, Front(DIRECTORY / "large", SIZE_LABELERS) as many:
-        fill(many.ledger, many.redis_port, large)
-        for front in (small, many):
-            settled(front.ledger)
+        fronts = {"small": small, "large": many}
         for number in range(rounds + 1):
-            for name, front, wanted in (("small", small, SMALL), ("large", many, large)):
-                missing = wanted + SIZE_PAIRS // 2 - leases.waiting(front.ledger, "training")
+            for name, front in fronts.items():
+                missing = levels[name] + SIZE_PAIRS // 2 - leases.waiting(front.ledger, "training")
                 fill(front.ledger, front.redis_port, max(0, missing))
-                shift = Shift(port=front.port, keys=front.keys, seconds=60.0, pairs=SIZE_PAIRS, seed=number)
-                done = [each for each in work(shift).given if each.fate == "answered"]
-                if number:
-                    for what, times in timed(done).items():
-                        p99[name][what].append(percentile(times, 99))
-        waiting = {
-            name: leases.waiting(front.ledger, "training") for name, front in (("small", small), ("large", many))
-        }
+                if number == 0:
+                    settled(front.ledger)
+                    front.ledger.redis.config_resetstat()
+            sites = [front.site for front in fronts.values()]
+            record = work(Shift(sites=sites, seconds=120.0, pairs=len(sites) * SIZE_PAIRS, seed=number))
+            for place, name in enumerate(fronts):
+                done = [each for each in record.given if each.site == place and each.fate == "answered"]
+                for what, times in timed(done).items() if number else ():  # the first round opens connections
+                    p99[name][what].append(percentile(times, 99))
+        waiting = {name: leases.waiting(front.ledger, "training") for name, front in fronts.items()}
+        scripts = {name: script_us(front.ledger) for name, front in fronts.items()}
     ratios = {
         f"{what}_p99_ratio": spread([b / a for a, b in zip(p99["small"][what], p99["large"][what], strict=True)])
         for what in ("lease", "submit")
     }
     milliseconds = {f"{what}_p99_ms": {name: spread(p99[name][what]) for name in p99} for what in ("lease", "submit")}
-    return {"labelers": SIZE_LABELERS, "pairs_a_round": SIZE_PAIRS, "open_at_the_end": waiting, **ratios, **milliseconds}
+    return {
+        "labelers": SIZE_LABELERS,
+        "pairs_a_round": SIZE_PAIRS,
+        "open_at_the_end": waiting,
+        **ratios,
+        **milliseconds,
+    }
 
 
 def timed(done: Iterable[Given]) -> dict[str, list[float]]:
@@ -203,6 +210,11 @@ def timed(done: Iterable[Given]) -> dict[str, list[float]]:
         "lease": [1e3 * (each.given_s - each.asked_s) for each in found],
         "submit": [1e3 * (each.answered_s - each.sent_s) for each in found],
     }
+
+
+def script_us(ledger: Ledger) -> float:
+    """Return the microseconds that a lease or submit takes inside Redis, on the average since its counters began."""
+    return float(ledger.redis.info("commandstats")["cmdstat_evalsha"]["usec_per_call"])
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

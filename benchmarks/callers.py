@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
+from itertools import chain, cycle
 
 import msgspec
 
@@ -26,12 +27,20 @@ IDLE_S = 0.05
 """Pause of a labeler for whom nothing is left, before they look again."""
 
 
-class Shift(msgspec.Struct, frozen=True, kw_only=True):
-    """Who works, on what, and for how long."""
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """One server, and who has a key there."""
 
     port: int
     keys: dict[str, str]
     """Labeler -> secret."""
+
+
+class Shift(msgspec.Struct, frozen=True, kw_only=True):
+    """Who works, on what, and for how long."""
+
+    sites: list[Site]
+    """Several servers are compared: each labeler goes from one to the next, item by item, so that whatever else the
+    machine does falls on all alike. They have the same labelers."""
     queue: str = "training"
     seconds: float
     """Time after which nobody asks for another item."""
@@ -48,6 +57,8 @@ class Shift(msgspec.Struct, frozen=True, kw_only=True):
 class Given(msgspec.Struct, frozen=True, kw_only=True):
     """One item that a labeler was given, and what became of it. Times are Unix seconds of the caller's clock."""
 
+    site: int
+    """Which of the servers."""
     item: str
     labeler: str
     token: int
@@ -81,10 +92,10 @@ def work(shift: Shift) -> Record:
 
 
 class Caller:
-    """One labeler on one connection."""
+    """One labeler on one connection to one server."""
 
-    def __init__(self, port: int, name: str, secret: str) -> None:
-        self.name = name
+    def __init__(self, site: int, port: int, name: str, secret: str) -> None:
+        self.site, self.name = site, name
         self._port = port
         self._head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\n".encode()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -131,10 +142,12 @@ class Desk:
             return False
         return not (shift.until_empty and now - self.busy_s > shift.patience_s)
 
-    async def sit(self, caller: Caller) -> None:
-        """Lease and answer until the shift ends."""
+    async def sit(self, callers: list[Caller]) -> None:
+        """Lease and answer until the shift ends, at one server after the other."""
         asked = b'{"queue":"%s"}' % self.shift.queue.encode()
-        while self.open():
+        for caller in cycle(callers):
+            if not self.open():
+                return
             self.begun += 1
             began_s = time.time()
             status, answer = await caller.post("/v1/labeling/next", asked)
@@ -145,7 +158,7 @@ class Desk:
                 await asyncio.sleep(IDLE_S)
                 continue
             self.busy_s = time.monotonic()
-            one = seen(answer, caller.name, began_s)
+            one = seen(answer, caller, began_s)
             if self.random.random() < self.shift.vanish:
                 self.given.append(msgspec.structs.replace(one, fate="vanished"))
                 continue
@@ -165,15 +178,16 @@ class Desk:
         return msgspec.structs.replace(one, sent_s=sent_s, answered_s=time.time(), fate=fate)
 
 
-def seen(answer: bytes, labeler: str, asked_s: float) -> Given:
+def seen(answer: bytes, caller: Caller, asked_s: float) -> Given:
     """Return what a labeler was given, from the bytes of the answer."""
     item, token, deadline = ITEM.search(answer), TOKEN.search(answer), DEADLINE.search(answer)
     assert item is not None
     assert token is not None
     assert deadline is not None
     return Given(
+        site=caller.site,
         item=item[1].decode(),
-        labeler=labeler,
+        labeler=caller.name,
         token=int(token[1]),
         asked_s=asked_s,
         given_s=time.time(),
@@ -184,9 +198,12 @@ def seen(answer: bytes, labeler: str, asked_s: float) -> Given:
 async def run(shift: Shift) -> Record:
     """Let all labelers of a shift work."""
     desk, began = Desk(shift), time.monotonic()
-    callers = [Caller(shift.port, name, secret) for name, secret in shift.keys.items()]
-    await asyncio.gather(*(desk.sit(caller) for caller in callers))
-    for caller in callers:
+    people = [
+        [Caller(place, site.port, name, site.keys[name]) for place, site in enumerate(shift.sites)]
+        for name in shift.sites[0].keys
+    ]
+    await asyncio.gather(*(desk.sit(callers) for callers in people))
+    for caller in chain.from_iterable(people):
         await caller.close()
     return Record(given=desk.given, faults=desk.faults, seconds=time.monotonic() - began)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from benchmarks.callers import Site
 from benchmarks.common import READY_S, Server
 from deploy.supervisor import ProcessFailed
 from feedback import access
@@ -49,6 +50,11 @@ class Front(Server):
             self.__exit__(None, None, None)
             raise
         return self
+
+    @property
+    def site(self) -> Site:
+        """The server as its labelers know it."""
+        return Site(port=self.port, keys=self.keys)
 
     def wait_listening(self, deadline_s: float = READY_S) -> None:
         """Wait until the port is open: without an engine nothing is ever ready to answer chats.

@@ -12,6 +12,7 @@ def given(
     item: str = "a", labeler: str = "lee", at: float = 0.0, fate: str = "answered", deadline: float = 10.0
 ) -> Given:
     return Given(
+        site=0,
         item=item,
         labeler=labeler,
         token=1,

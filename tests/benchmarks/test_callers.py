@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from benchmarks.callers import Record, Shift, run, seen
+from benchmarks.callers import Caller, Record, Shift, Site, run, seen
 
 ITEM = (
     b'{"item_id":"cmp_%d","kind":"comparison","token":%d,"deadline_s":1795000000.5,'
@@ -55,7 +55,7 @@ async def listening(upstream: Upstream) -> AsyncIterator[int]:
 def shift_of(upstream: Upstream, **changes: object) -> Record:
     async def play() -> Record:
         async with listening(upstream) as port:
-            shift = Shift(port=port, keys={"lee": "secret", "ann": "secret"}, seconds=20.0)
+            shift = Shift(sites=[Site(port=port, keys={"lee": "secret", "ann": "secret"})], seconds=20.0)
             return await run(msgspec.structs.replace(shift, **changes))
 
     return asyncio.run(play())
@@ -88,6 +88,19 @@ def test_a_refused_answer_is_no_answer() -> None:
     assert [each.fate for each in record.given] == ["409", "409"]
 
 
+def test_at_two_servers_each_labeler_goes_from_one_to_the_other() -> None:
+    first, second = Upstream(items=50), Upstream(items=50)
+
+    async def play() -> Record:
+        async with listening(first) as one, listening(second) as two:
+            sites = [Site(port=port, keys={"lee": "secret"}) for port in (one, two)]
+            return await run(Shift(sites=sites, seconds=20.0, pairs=20))
+
+    record = asyncio.run(play())
+    assert [each.site for each in record.given] == [0, 1] * 10
+    assert (first.left, second.left) == (40, 40)
+
+
 @pytest.mark.parametrize("pairs", [1, 7])
 def test_they_stop_after_so_many_items(pairs: int) -> None:
     record = shift_of(Upstream(items=100), pairs=pairs)
@@ -95,6 +108,7 @@ def test_they_stop_after_so_many_items(pairs: int) -> None:
 
 
 def test_what_was_given_is_read_from_the_bytes_of_the_answer() -> None:
-    found = seen(ITEM % (5, 6), "lee", 1.0)
+    found = seen(ITEM % (5, 6), Caller(1, 80, "lee", "secret"), 1.0)
     assert (found.item, found.token, found.deadline_s, found.asked_s) == ("cmp_5", 6, 1795000000.5, 1.0)
+    assert (found.site, found.labeler) == (1, "lee")
     assert found.given_s >= found.asked_s
