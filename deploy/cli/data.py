@@ -159,7 +159,8 @@ def _show(found: Snapshot, as_json: bool) -> None:
     )
     rows = [(kind, reason, count) for kind, counts in found.quarantined.items() for reason, count in counts.items()]
     if rows:
-        output.show_table(["NOT INSIDE", "WHY", "ROWS"], sorted(rows, key=lambda row: (row[0], -row[2])))
+        rows.sort(key=lambda row: (row[0], -row[2]))
+        output.show_table(["NOT INSIDE", "WHY", "ROWS"], rows)
 
 
 def _first(made: exchange.Summary, reason: str) -> str:

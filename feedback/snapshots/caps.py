@@ -8,11 +8,12 @@ that, the share is relaxed to twice an equal part, and nobody is ever cut below 
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from feedback.records import Comparison, Label
+from feedback.settings import Settings
 from feedback.votes import GROUP as CUSTOMERS
 
 IMPORTED = "imported"
@@ -21,12 +22,6 @@ UNCAPPED = (CUSTOMERS, IMPORTED, "reviewer")
 """Labeler groups whose annotators are no labelers of ours; customers' votes have a share of their own."""
 HELD_OUT = "held-out"
 Pair = tuple[Label, Comparison]
-
-
-class _Settings(Protocol):
-    snapshot_labeler_percent: float
-    snapshot_customer_percent: float
-    snapshot_at_least: int
 
 
 class Caps(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +37,7 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     """Largest share of customers' votes, all customers together: anybody with a key may vote."""
 
     @classmethod
-    def of(cls, settings: _Settings) -> "Caps":
+    def of(cls, settings: Settings) -> "Caps":
         """Return the caps that the settings name."""
         return cls(
             labeler_share=settings.snapshot_labeler_percent / 100,
