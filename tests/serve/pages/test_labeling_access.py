@@ -1,10 +1,10 @@
 """The labeling page for everybody: no violation that axe-core knows, light and dark; an order that can be heard."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
+from tests.serve.pages.accessible import violations
 from tests.serve.pages.desk import TEXTS, WIDE, press, ready
 
 if TYPE_CHECKING:
@@ -17,53 +17,52 @@ MENU = ("queues-open", "answers-open", "statistics-open", "keys-open")
 KEYS = (("g", "guidelines"), ("s", "skip"), ("Shift+Digit1", "report"), ("h", "mark"), ("m", "write"))
 
 
-def violations(page: "Page", where: str) -> list[str]:
-    """Return what axe-core finds, one line each."""
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
-    return [f"{where}: {each['id']}: {[node['html'][:120] for node in each['nodes']][:3]}" for each in found]
+def found_on(page: "Page", where: str) -> list[str]:
+    """Return what axe-core finds, and where."""
+    return [f"{where}: {each}" for each in violations(page)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_anywhere(site: "Site", watched: "Watched", scheme: Literal["light", "dark"]) -> None:
+def test_axe_finds_nothing_anywhere(site: "Site", inspected: "Watched", scheme: Literal["light", "dark"]) -> None:
     site.comparison([*TEXTS, "| a | b |\n|---|---|\n| 1 | 2 |\n\n```\ncode\n```"])
-    page = watched.page
+    page = inspected.page
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     page.goto(f"{site.url}/labeling")
     page.wait_for_selector("#key:focus")
-    found = violations(page, "sign-in")
-    watched.open(site, "/labeling", site.key("labeler", "ada"))
+    found = found_on(page, "sign-in")
+    inspected.open(site, "/labeling", site.key("labeler", "ada"))
     ready(page)
-    found += violations(page, "item")
+    found += found_on(page, "item")
     press(page, "7", "q", "j", "6", "j", "5", "j", "4", "j", "2")
-    found += violations(page, "rated")
+    found += found_on(page, "rated")
     press(page, "c", "d")
-    found += violations(page, "ordered pair")
+    found += found_on(page, "ordered pair")
     press(page, "d")
     for key, name in KEYS:
         press(page, key)
         page.wait_for_selector(f"#{name}-dialog[open]")
-        found += violations(page, name)
+        found += found_on(page, name)
         press(page, "Escape")
     for id in MENU:
         page.click("#menu summary")
         page.click(f"#{id}")
         page.wait_for_selector("dialog[open]")
-        found += violations(page, id)
+        found += found_on(page, id)
         press(page, "Escape")
     press(page, "0", "Control+Enter")
     page.wait_for_selector("#empty:not([hidden])")
-    found += violations(page, "empty")
+    found += found_on(page, "empty")
     page.click("#practise")
     ready(page)
-    found += violations(page, "practice")
+    found += found_on(page, "practice")
     press(page, "0", "Control+Enter")
     page.wait_for_selector("#practice-dialog[open]")
-    found += violations(page, "practice explained")
+    found += found_on(page, "practice explained")
     page.set_viewport_size({"width": 420, "height": 860})
     press(page, "Enter")
     page.wait_for_selector("#banner-text:has-text('Practice 2')")
-    found += violations(page, "narrow")
+    found += found_on(page, "narrow")
     assert found == []
 
 
