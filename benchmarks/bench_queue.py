@@ -194,13 +194,8 @@ def size(large: int, rounds: int) -> dict[str, Any]:
         for what in ("lease", "submit")
     }
     milliseconds = {f"{what}_p99_ms": {name: spread(p99[name][what]) for name in p99} for what in ("lease", "submit")}
-    return {
-        "labelers": SIZE_LABELERS,
-        "pairs_a_round": SIZE_PAIRS,
-        "open_at_the_end": waiting,
-        **ratios,
-        **milliseconds,
-    }
+    told = {"labelers": SIZE_LABELERS, "pairs_a_round": SIZE_PAIRS, "open_at_the_end": waiting, "script_us": scripts}
+    return {**told, **ratios, **milliseconds}
 
 
 def timed(done: Iterable[Given]) -> dict[str, list[float]]:
