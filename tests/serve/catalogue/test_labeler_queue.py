@@ -132,7 +132,6 @@ def blind(world: World, comparison: Comparison, queue: str) -> tuple[dict[str, A
     leases.open_item(world.ledger, comparison.id, queue, 1, 0)
     if queue == "checks":
         world.ledger.redis.rpush(keys.checks("ada"), comparison.id)
-        world.call("PUT", "/v1/operations/queues/training", {"gold_percent": 20, "repeat_percent": 20}, role="operator")
     for _ in range(200):  # a check comes with a chance of 40 in 100
         answer = following(world)
         if answer.status_code == 200:
@@ -146,6 +145,7 @@ def test_row_91_no_answer_tells_policy_order_check_or_why(world: World) -> None:
     plain = make_comparison(k=4, completions=made, customer="acme", models=["live", "sft"])
     check = make_comparison(k=4, completions=made, customer="acme", purpose="gold", check_of=plain.id)
     seen = {}
+    world.call("PUT", "/v1/operations/queues/training", {"gold_percent": 20, "repeat_percent": 20}, role="operator")
     for name, comparison, queue in (("plain", plain, "training"), ("check", check, "checks")):
         item, answer = blind(world, comparison, queue)
         for word in ("666", "667", "4242", "acme", "sft", "gold", "check", "oldest", "picked", "seed", "policy"):
