@@ -22,10 +22,9 @@ Value = Literal["a", "b", "tie"]
 Level = Literal["nominal", "ordinal", "interval"]
 VALUES: tuple[Value, ...] = ("a", "b", "tie")
 DECIDED: tuple[Value, ...] = ("a", "b")
-RESAMPLES = 1000
-BATCH = 100
-ALPHA_RESAMPLES = 200
-"""Fewer, because the library computes each anew."""
+RESAMPLES = 500
+DRAWN_AT_ONCE = 500_000
+"""Items drawn in one go, over resamples."""
 
 
 class Vote(NamedTuple):
@@ -125,13 +124,13 @@ def kappa(votes: Iterable[Vote], one: str, other: str) -> float:
     return float((np.trace(table) - chance) / (1 - chance)) if chance < 1 else float("nan")
 
 
-def alpha(votes: Iterable[Vote], *, resamples: int = ALPHA_RESAMPLES, seed: int = 0) -> Estimate:
+def alpha(votes: Iterable[Vote], *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """Return Krippendorff's alpha (nominal) of the outcomes a, b and tie; 0 is chance, 1 full agreement."""
     return _alpha(_counts(votes, VALUES), len(VALUES), "nominal", resamples, seed)
 
 
 def rating_alpha(
-    ratings: Iterable[Rating], level: Literal["ordinal", "interval"], *, resamples: int = ALPHA_RESAMPLES, seed: int = 0
+    ratings: Iterable[Rating], level: Literal["ordinal", "interval"], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Return Krippendorff's alpha of scores from 1 to 7."""
     found: dict[tuple[str, Hashable], list[int]] = defaultdict(lambda: [0] * 7)
@@ -182,16 +181,20 @@ def ratio(sums: Sequence[Sequence[float]], seed: int = 0) -> Estimate:
     if not len(array):
         return Estimate()
     value = float(array[:, 0].sum() / array[:, 1].sum())
-    drawn = _resampled(array, seed)
+    drawn = _resampled(array, RESAMPLES, seed)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return Estimate(value, float(low), float(high), len(array))
 
 
-def _resampled(array: Floats, seed: int) -> Floats:
-    """Return the column sums of resamples of the rows, (resamples, columns), a few at a time to spare memory."""
+def _resampled(array: Floats, resamples: int, seed: int) -> Floats:
+    """Return the column sums of resamples of the rows, (resamples, columns), a batch at a time to spare memory."""
     rng, items = np.random.default_rng(seed), len(array)
-    shares = np.full(items, 1 / items)
-    return np.concatenate([rng.multinomial(items, shares, size=BATCH) @ array for _ in range(RESAMPLES // BATCH)])
+    batch, found = max(1, DRAWN_AT_ONCE // items), []
+    for start in range(0, resamples, batch):
+        size = min(batch, resamples - start)
+        drawn = rng.integers(items, size=(size, items)) + items * np.arange(size)[:, None]
+        found.append(np.bincount(drawn.ravel(), minlength=size * items).reshape(size, items) @ array)
+    return np.concatenate(found)
 
 
 def _counts(votes: Iterable[Vote], values: Sequence[Value]) -> dict[tuple[str, Hashable], list[int]]:
@@ -216,16 +219,39 @@ def _alpha(
     value = _library_alpha(np.concatenate(tables), values, level)
     if value is None:
         return Estimate(n=len(tables))
-    rng = np.random.default_rng(seed)
-    drawn = [
-        _library_alpha(
-            np.concatenate([tables[at] for at in rng.integers(len(tables), size=len(tables))]), values, level
-        )
-        for _ in range(resamples)
-    ]
-    kept = [each for each in drawn if each is not None]
-    low, high = np.quantile(kept, [0.025, 0.975]) if kept else (value, value)
+    met = np.array([coincidences(table).ravel() for table in tables])
+    drawn = alpha_of(_resampled(met, resamples, seed).reshape(-1, values, values), level)
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
     return Estimate(value, float(low), float(high), len(tables))
+
+
+def coincidences(table: NDArray[np.int_]) -> Floats:
+    """Return how often each value meets each other one within the units of a table of value counts.
+
+    Krippendorff 2011, "Computing Krippendorff's alpha-reliability", section C.
+    """
+    counts = table.astype(float)
+    weighed = counts / (counts.sum(axis=1, keepdims=True) - 1)
+    return np.asarray(counts.T @ weighed - np.diag(weighed.sum(axis=0)))
+
+
+def alpha_of(met: Floats, level: Level) -> Floats:
+    """Return alpha of each table of coincidences, (tables, values, values); NaN where only one value occurs.
+
+    The library's figure from sums that a bootstrap can draw a thousand times; the figure itself is the library's.
+    """
+    totals = met.sum(axis=-1)
+    n = totals.sum(axis=-1)
+    expected = totals[:, :, None] * totals[:, None, :]
+    ranks = np.cumsum(totals, axis=-1) - totals / 2
+    apart = {
+        "nominal": 1.0 - np.eye(met.shape[-1])[None],
+        "interval": np.subtract.outer(np.arange(met.shape[-1]), np.arange(met.shape[-1]))[None] ** 2.0,
+        "ordinal": (ranks[:, :, None] - ranks[:, None, :]) ** 2,
+    }[level]
+    seen, chance = (met * apart).sum(axis=(1, 2)), (expected * apart).sum(axis=(1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(chance > 0, 1 - (n - 1) * seen / chance, np.nan))
 
 
 def _library_alpha(table: NDArray[np.int_], values: int, level: Level) -> float | None:

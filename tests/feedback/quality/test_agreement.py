@@ -123,3 +123,15 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     votes = [vote(n, who, "a" if (n * 7 + len(who)) % 3 else "b") for n in range(40) for who in ("x", "yy")]
     assert agreement.pairwise(votes, seed=3) == agreement.pairwise(votes, seed=3)
     assert agreement.alpha(votes, seed=3) == agreement.alpha(votes, seed=3)
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
+def test_alpha_from_coincidences_is_the_librarys(level: agreement.Level) -> None:
+    table = np.random.default_rng(0).multinomial(4, [0.1, 0.1, 0.2, 0.1, 0.2, 0.2, 0.1], size=50)
+    table[::3] = np.minimum(table[::3], 1)
+    table = table[table.sum(axis=1) > 1]
+    expected = krippendorff.alpha(value_counts=table, value_domain=list(range(7)), level_of_measurement=level)
+    found = agreement.alpha_of(agreement.coincidences(table)[None], level)
+    assert found[0] == pytest.approx(expected)
+    alone = agreement.alpha_of(np.diag([5.0, 0.0])[None], "nominal")
+    assert np.isnan(alone[0])
