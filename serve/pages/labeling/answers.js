@@ -4,6 +4,7 @@ import { $, ago, el, toast } from "/static/shared/dom.js";
 import { call, report } from "/static/shared/api.js";
 import * as drafts from "/static/labeling/drafts.js";
 import * as guidelines from "/static/labeling/guidelines.js";
+import { letter } from "/static/labeling/ranking.js";
 import { fromAnswer, toSubmission } from "/static/labeling/submission.js";
 import { busy, work } from "/static/labeling/work.js";
 
@@ -32,8 +33,22 @@ function row({ id, kind, queue, submitted_at_s, revise_until_s }) {
     el("span", { class: "grow" }, what, el("span", { class: "muted small", text: ` in ${queue}, ${ago(new Date(submitted_at_s * 1000).toISOString())}` })),
     left_s > 0
       ? el("button", { type: "button", text: `Change (${Math.ceil(left_s / 60)} min left)`, onclick: () => correct(id) })
-      : el("span", { class: "muted small", text: "final" }),
+      : kind === "comparison" && el("button", { class: "quiet", type: "button", text: "See", onclick: (event) => see(id, event.target) }),
   );
+}
+
+/** Show what was answered; and what others answered, where the queue shows that once an answer is final. */
+async function see(id, button) {
+  try {
+    const { completions, answer, others = [] } = await call("GET", `${ROUTE}/${encodeURIComponent(id)}`);
+    const name = (index) => letter(completions.findIndex((completion) => completion.index === index));
+    const order = ({ outcome, ranking }) =>
+      outcome === "ranked" ? ranking.map((group) => group.map(name).join(" = ")).join(" > ") : outcome.replace("_", " ");
+    const told = [`yours: ${order(answer)}`, ...others.map((other) => `another: ${order(other)}`)];
+    button.replaceWith(el("span", { class: "small", text: told.join(" · ") }));
+  } catch (error) {
+    report(error);
+  }
 }
 
 async function correct(id) {

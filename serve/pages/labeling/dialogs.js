@@ -1,6 +1,6 @@
 // Dialogs about the item on the desk: skip, report, mark words, write an answer of one's own.
 
-import { $, $$, announce, el, toast } from "/static/shared/dom.js";
+import { $, announce, el, toast } from "/static/shared/dom.js";
 import { path } from "/static/labeling/held.js";
 import * as outbox from "/static/labeling/outbox.js";
 import * as rank from "/static/labeling/ranking.js";
@@ -148,5 +148,4 @@ export function begin(handlers) {
   });
   $("#write-dialog").addEventListener("close", () => $("#write-dialog").returnValue === "send" && sendOwn());
   on("draft", drawMarks);
-  for (const dialog of $$("dialog")) dialog.addEventListener("close", () => $("#toasts").replaceChildren());
 }

@@ -1,4 +1,4 @@
-// The labeling page: puts one item after the other on the desk, turns keys into moves, sends each answer once.
+// The labeling page: puts one item after the other on the desk and sends each answer once.
 
 import { $, announce, clock, toast } from "/static/shared/dom.js";
 import { call, report, signIn } from "/static/shared/api.js";
@@ -9,6 +9,7 @@ import * as drafts from "/static/labeling/drafts.js";
 import * as form from "/static/labeling/form.js";
 import * as guidelines from "/static/labeling/guidelines.js";
 import * as held from "/static/labeling/held.js";
+import { shown } from "/static/labeling/keymap.js";
 import * as legend from "/static/labeling/legend.js";
 import * as moves from "/static/labeling/moves.js";
 import * as outbox from "/static/labeling/outbox.js";
@@ -103,16 +104,17 @@ async function submit() {
   const { draft } = work;
   onTheirWay.set(item.item_id, { item, draft });
   held.drop(item);
-  const what = item.kind === "demonstration" ? "demonstration" : "label";
-  outbox.post({ path: held.path(item, "submit"), body: toSubmission(item, draft, guidelines.basis()), item_id: item.item_id, what });
+  send(item, "submit", toSubmission(item, draft, guidelines.basis()));
   await nextItem();
 }
 
+const send = (item, what, body) => outbox.post({ path: held.path(item, what), body, item_id: item.item_id, what });
+
 function stored(entry) {
-  const sent = onTheirWay.get(entry.item_id);
-  onTheirWay.delete(entry.item_id);
   if (entry.what === "skip") return;
   if (entry.what === "own") return toast("Your answer is stored.");
+  const sent = onTheirWay.get(entry.item_id);
+  onTheirWay.delete(entry.item_id);
   drafts.forget(sent?.item ?? { item_id: entry.item_id });
   announce("Stored");
   legend.counted();
@@ -121,9 +123,10 @@ function stored(entry) {
 }
 
 function refused(entry, error) {
+  if (entry.what !== "submit") return toast(`Not stored: ${error.message}`, "bad");
   const sent = onTheirWay.get(entry.item_id);
   onTheirWay.delete(entry.item_id);
-  if (error.code === "lease_lost" && entry.what !== "skip") {
+  if (error.code === "lease_lost") {
     toast("This item went back to the queue; your draft is kept for when you get it again.", "bad");
     if (!work.item) nextItem();
     return;
@@ -151,7 +154,7 @@ async function skip(reason, note = "") {
   const { item, draft } = work;
   flushSkip();
   skipping = { item, draft, reason, note, timer: setTimeout(flushSkip, UNDO_S * 1000) };
-  toast("Skipped. z brings it back.");
+  toast(`Skipped. ${shown("undo")} brings it back.`);
   announce("Skipped; undo brings it back");
   await nextItem();
 }
@@ -169,7 +172,7 @@ function flushSkip() {
   const { item, reason, note } = before;
   held.drop(item);
   drafts.forget(item);
-  outbox.post({ path: held.path(item, "skip"), body: { token: item.token, reason, note }, item_id: item.item_id, what: "skip" });
+  send(item, "skip", { token: item.token, reason, note });
 }
 
 /** Bring the item back whose skip can still be taken back; return false if there is none. */

@@ -21,7 +21,9 @@ export function begin(handlers) {
   given = handlers;
   document.addEventListener("keydown", onKey);
   for (const [name, hand] of [["keydown", "keys"], ["pointerdown", "mouse"]])
-    document.addEventListener(name, () => { movedBy(hand); held.acted(); }, { capture: true });
+    document.addEventListener(name, () => movedBy(hand), { capture: true });
+  for (const name of ["keydown", "pointerdown", "wheel", "scroll"])
+    document.addEventListener(name, held.acted, { capture: true, passive: true });
   $("#rank").addEventListener("focusin", () => work.step === 2 || focus(work.focused, 2));
 }
 

@@ -21,7 +21,7 @@ ORDER = """[...document.querySelectorAll('#order li')].map(row =>
 def open_desk(site: "Site", watched: "Watched", labeler: str = "ada") -> "Page":
     """Sign in by keyboard and wait for an item; items come in the order in which they were made."""
     queues.put(site.ledger, "training", random_percent=0, disagreement_percent=0)
-    watched.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    watched.page.set_viewport_size(WIDE)
     page = watched.open(site, "/labeling", site.key("labeler", labeler))
     page.wait_for_selector("#work:not([hidden])")
     ready(page)

@@ -211,7 +211,7 @@ def test_order_is_made_by_mouse_too(site: "Site", watched: "Watched") -> None:
     row = page.locator("#order li:nth-child(1)").bounding_box()
     assert row is not None
     target = {"x": row["width"] / 2, "y": 2}
-    page.drag_and_drop(".chip-letter:text-is('C')", "#order li:nth-child(1)", target_position=target)  # type: ignore[arg-type]
+    page.drag_and_drop(".chip-letter:text-is('C')", "#order li:nth-child(1)", target_position=target)
     assert order_on_screen(page) == [["1st", "C"], ["2nd", "B", "D"], ["3rd", "A"]]
     page.click("#submit")
     [label] = wait_for_labels(site, 1)

@@ -27,7 +27,7 @@ def test_axe_finds_nothing_anywhere(site: "Site", inspected: "Watched", scheme: 
     site.comparison([*TEXTS, "| a | b |\n|---|---|\n| 1 | 2 |\n\n```\ncode\n```"])
     page = inspected.page
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    page.set_viewport_size(WIDE)
     page.goto(f"{site.url}/labeling")
     page.wait_for_selector("#key:focus")
     found = found_on(page, "sign-in")
@@ -69,7 +69,7 @@ def test_axe_finds_nothing_anywhere(site: "Site", inspected: "Watched", scheme: 
 def test_the_order_is_a_list_and_each_change_is_said(site: "Site", watched: "Watched") -> None:
     site.comparison(TEXTS)
     page = watched.page
-    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    page.set_viewport_size(WIDE)
     watched.open(site, "/labeling", site.key("labeler", "ada"))
     ready(page)
     press(page, "Tab", "1")

@@ -40,7 +40,7 @@ def test_hostile_text_is_shown_literally_and_does_nothing(site: "Site", watched:
     site.comparison(HOSTILE, prompt="\n\n".join(HOSTILE))
     outside: list[str] = []
     watched.page.on("request", lambda request: outside.append(request.url))
-    watched.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    watched.page.set_viewport_size(WIDE)
     page = watched.open(site, "/labeling", site.key("labeler", "<img src=x onerror=alert(1)>"))
     page.wait_for_selector(".card[aria-current=true]")
     for way in ("rendered", "literal"):
@@ -81,7 +81,7 @@ def test_deep_nesting_is_drawn_in_a_moment(site: "Site", watched: "Watched") -> 
 
 def test_long_answers_must_be_seen_to_the_end(site: "Site", watched: "Watched") -> None:
     site.comparison([("many words " * 12 + ".\n\n") * 60 + str(number) for number in range(2)])
-    watched.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    watched.page.set_viewport_size(WIDE)
     page = watched.open(site, "/labeling", site.key("labeler", "ada"))
     page.wait_for_selector(".card[aria-current=true]")
     press(page, "Tab", "1", "2")
@@ -140,7 +140,7 @@ def test_rules_of_the_queue_hold_on_the_page(site: "Site", watched: "Watched") -
 def test_new_guidelines_must_be_acknowledged_before_the_next_item(site: "Site", watched: "Watched") -> None:
     guidelines.publish(site.ledger, "# Rules\n\n## Ties\n\nTie freely.\n\n## Lies\n\nNone.", "Ties are fine.", "olga")
     site.comparison(TEXTS)
-    watched.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    watched.page.set_viewport_size(WIDE)
     page = watched.open(site, "/labeling", site.key("labeler", "ada"))
     page.wait_for_selector("#guidelines-dialog[open]")
     assert page.locator("#guidelines-change").inner_text() == "What is new: Ties are fine."
@@ -156,7 +156,7 @@ def test_new_guidelines_must_be_acknowledged_before_the_next_item(site: "Site", 
 def test_ten_practice_items_are_explained_and_become_no_labels(site: "Site", watched: "Watched") -> None:
     page = watched.open(site, "/labeling", site.key("labeler", "ada"))
     page.wait_for_selector("#empty:not([hidden])")
-    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    page.set_viewport_size(WIDE)
     page.click("#practise")
     items = practice.items(site.ledger)
     assert len(items) == 10

@@ -93,7 +93,7 @@ def test_nine_answers_of_a_thousand_words_are_smooth(site: "Site", watched: "Wat
     assert len(answer.split()) >= 1000
     site.comparison([f"{answer} {number}" for number in range(9)])
     watched.page.add_init_script(WATCH)
-    watched.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    watched.page.set_viewport_size(WIDE)
     page = watched.open(site, "/labeling", site.key("labeler", "ada"))
     page.wait_for_selector(".card[aria-current=true]")
     page.wait_for_timeout(500)
