@@ -2,20 +2,22 @@
 
 const MOST_CELLS = 4_000_000; // of the table; longer texts are compared by lines
 
-/** Return [same, text, ...] pieces of both texts: [[{same, text}], [{same, text}]]. */
+const words = (text) => text.match(/[\p{L}\p{N}'’]+\s*|[^\s\p{L}\p{N}]\s*|\s+/gu) ?? [];
+const lines = (text) => text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
+
+/** Return both texts in pieces, each the same in both or not: [[{same, text}], [{same, text}]]. */
 export function difference(before, after) {
-  const words = (text) => text.match(/\s+|[\p{L}\p{N}'’]+|[^\s\p{L}\p{N}]/gu) ?? [];
-  const lines = (text) => text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
   let [a, b] = [words(before), words(after)];
   if (a.length * b.length > MOST_CELLS) [a, b] = [lines(before), lines(after)];
   if (a.length * b.length > MOST_CELLS) return [[{ same: false, text: before }], [{ same: false, text: after }]];
+  const [left, right] = [a, b].map((tokens) => tokens.map((token) => token.trim())); // white space makes no difference
   let head = 0;
-  while (head < a.length && head < b.length && a[head] === b[head]) head += 1;
+  while (head < a.length && head < b.length && left[head] === right[head]) head += 1;
   let tail = 0;
-  while (tail < Math.min(a.length, b.length) - head && a.at(-1 - tail) === b.at(-1 - tail)) tail += 1;
-  const [left, right] = common(a.slice(head, a.length - tail), b.slice(head, b.length - tail));
-  const marks = (middle, all) => [...Array(head).fill(true), ...middle, ...Array(tail).fill(true)].slice(0, all.length);
-  return [pieces(a, marks(left, a)), pieces(b, marks(right, b))];
+  while (tail < Math.min(a.length, b.length) - head && left.at(-1 - tail) === right.at(-1 - tail)) tail += 1;
+  const middle = common(left.slice(head, a.length - tail), right.slice(head, b.length - tail));
+  const ends = (marks) => [...Array(head).fill(true), ...marks, ...Array(tail).fill(true)];
+  return [pieces(a, ends(middle[0])), pieces(b, ends(middle[1]))];
 }
 
 /** Return, for each word of both lists, whether it belongs to a longest common subsequence. */
@@ -37,12 +39,10 @@ function common(a, b) {
   return [left, right];
 }
 
-function pieces(words, same) {
+function pieces(tokens, same) {
   const found = [];
-  words.forEach((text, index) => {
-    const last = found.at(-1);
-    const blank = last && !text.trim(); // white space goes with what stands before it
-    if (last && (last.same === same[index] || blank)) last.text += text;
+  tokens.forEach((text, index) => {
+    if (found.at(-1)?.same === same[index]) found.at(-1).text += text;
     else found.push({ same: same[index], text });
   });
   return found;
