@@ -7,6 +7,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from feedback import gold, labels
 from feedback.labelers import Period, in_quarantine
@@ -23,6 +24,9 @@ ENOUGH_ITEMS = 20
 RECENT = 50
 """Latest labels that drift is looked for in."""
 HOURS = 24
+TURNED = {"a": "b", "b": "a", "tie": "tie"}
+MANY = 1e6
+"""Odds beyond which the number says no more."""
 
 
 def build(
@@ -63,10 +67,15 @@ def build(
 
 
 def votes(item: str, given: Given) -> Iterator[Vote]:
-    """Yield what a label says of each pair; a verdict on all completions at once says nothing of pairs."""
+    """Yield what a label says of each pair; a verdict on all completions at once says nothing of pairs.
+
+    Half of the pairs are turned round, by their hash: where completions stand in the order of better and worse models,
+    ``a`` would nearly always win, and alpha would take that for chance.
+    """
     if given.label.outcome == "ranked":
         for a, b, winner in labels.pairs(given.label.ranking):
-            yield Vote(item, (a, b), given.label.labeler, winner)  # type: ignore[arg-type]
+            turned = crc32(f"{item} {a} {b}".encode()) & 1
+            yield Vote(item, (a, b), given.label.labeler, TURNED[winner] if turned else winner)  # type: ignore[arg-type]
 
 
 def following(items: Mapping[str, Sequence[Given]]) -> dict[str, list[float]]:
@@ -152,7 +161,8 @@ def _suspicions(
 ) -> list[str]:
     flags = []
     if verdict is not None and verdict.after is not None:
-        flags.append(f"some labels run against everybody's: odds {verdict.odds:.3g}, the bar is {verdict.bar:.3g}")
+        odds = "over a million" if verdict.odds > MANY else f"{verdict.odds:.3g}"
+        flags.append(f"some labels run against everybody's: odds {odds} to 1, the bar is {verdict.bar:.3g}")
     if found.n >= ENOUGH_ITEMS and _below(found, pool, BELOW_POOL):
         flags.append(f"agrees with others on {found.value:.0%} of pairs, all do on {pool.value:.0%}")
     if min(before.n, recent.n) >= ENOUGH_ITEMS and recent.high < before.low:  # type: ignore[operator]

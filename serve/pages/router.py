@@ -18,6 +18,7 @@ PAGES = {
     "writing": "Writing",
     "operations": "Operations",
     "review": "Review",
+    "quality": "Quality",
 }
 PLAIN = {
     "privacy": "What is stored",

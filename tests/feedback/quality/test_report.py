@@ -35,6 +35,7 @@ def test_honest_people_have_no_flags_and_a_group_has_all_its_figures() -> None:
         assert each.high is not None
         assert each.low < each.value < each.high
     assert group.agreement.value == pytest.approx(0.81, abs=0.05)
+    assert group.alpha.value == pytest.approx(2 * group.agreement.value - 1, abs=0.05)
     assert sum(bool(person.flags) for person in found.people.values()) <= 1
     assert found.people["lee-0"].s_per_word == pytest.approx(0.6)
     assert found.people["lee-0"].today >= 1
