@@ -1,42 +1,74 @@
-// Which words two texts share: a difference by words, in time and memory that are bounded however long the texts are.
+// Which words two texts share: a patience difference. Words that occur once in both texts are anchors; between anchors a
+// small table decides, and what is too large for it counts as different. Time stays short however long the texts are.
 
-const MOST_CELLS = 4_000_000; // of the table; longer texts are compared by lines
+const MOST_CELLS = 40_000; // of a table between two anchors
 
 const words = (text) => text.match(/[\p{L}\p{N}'’]+\s*|[^\s\p{L}\p{N}]\s*|\s+/gu) ?? [];
-const lines = (text) => text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
 
 /** Return both texts in pieces, each the same in both or not: [[{same, text}], [{same, text}]]. */
 export function difference(before, after) {
-  let [a, b] = [words(before), words(after)];
-  if (a.length * b.length > MOST_CELLS) [a, b] = [lines(before), lines(after)];
-  if (a.length * b.length > MOST_CELLS) return [[{ same: false, text: before }], [{ same: false, text: after }]];
-  const [left, right] = [a, b].map((tokens) => tokens.map((token) => token.trim())); // white space makes no difference
-  let head = 0;
-  while (head < a.length && head < b.length && left[head] === right[head]) head += 1;
-  let tail = 0;
-  while (tail < Math.min(a.length, b.length) - head && left.at(-1 - tail) === right.at(-1 - tail)) tail += 1;
-  const middle = common(left.slice(head, a.length - tail), right.slice(head, b.length - tail));
-  const ends = (marks) => [...Array(head).fill(true), ...marks, ...Array(tail).fill(true)];
-  return [pieces(a, ends(middle[0])), pieces(b, ends(middle[1]))];
+  const texts = [words(before), words(after)];
+  const [a, b] = texts.map((tokens) => tokens.map((token) => token.trim())); // white space makes no difference
+  const same = texts.map((tokens) => Array(tokens.length).fill(false));
+  const mark = (i, j) => (same[0][i] = same[1][j] = true);
+  align(a, b, [0, a.length, 0, b.length], mark);
+  return texts.map((tokens, side) => pieces(tokens, same[side]));
 }
 
-/** Return, for each word of both lists, whether it belongs to a longest common subsequence. */
-function common(a, b) {
-  const width = b.length + 1;
-  const longest = new Uint16Array((a.length + 1) * width);
-  for (let i = a.length - 1; i >= 0; i -= 1)
-    for (let j = b.length - 1; j >= 0; j -= 1)
-      longest[i * width + j] =
-        a[i] === b[j]
-          ? longest[(i + 1) * width + j + 1] + 1
-          : Math.max(longest[(i + 1) * width + j], longest[i * width + j + 1]);
-  const [left, right] = [Array(a.length).fill(false), Array(b.length).fill(false)];
-  for (let i = 0, j = 0; i < a.length && j < b.length; ) {
-    if (a[i] === b[j]) left[i++] = right[j++] = true;
-    else if (longest[(i + 1) * width + j] >= longest[i * width + j + 1]) i += 1;
+/** Mark what the words i0..i1 of `a` have in common with j0..j1 of `b`. */
+function align(a, b, [i0, i1, j0, j1], mark) {
+  while (i0 < i1 && j0 < j1 && a[i0] === b[j0]) mark(i0++, j0++);
+  while (i0 < i1 && j0 < j1 && a[i1 - 1] === b[j1 - 1]) mark(--i1, --j1);
+  if (i0 === i1 || j0 === j1) return;
+  if ((i1 - i0) * (j1 - j0) <= MOST_CELLS) return byTable(a, b, [i0, i1, j0, j1], mark);
+  const found = anchors(a, b, [i0, i1, j0, j1]);
+  if (!found.length) return;
+  for (const [i, j] of [...found, [i1, j1]]) {
+    align(a, b, [i0, i, j0, j], mark);
+    if (i < i1) mark(i, j);
+    [i0, j0] = [i + 1, j + 1];
+  }
+}
+
+/** Return [i, j] of the words that occur once on both sides, as many as stand in the same order on both. */
+function anchors(a, b, [i0, i1, j0, j1]) {
+  const once = (list, from, to) => {
+    const at = new Map();
+    for (let index = from; index < to; index += 1) at.set(list[index], at.has(list[index]) ? -1 : index);
+    return at;
+  };
+  const there = once(b, j0, j1);
+  const ends = []; // ends[n]: the pair that ends the best chain of n + 1 pairs; each pair knows the one before it
+  for (const [word, i] of once(a, i0, i1)) {
+    const j = there.get(word) ?? -1;
+    if (i < 0 || j < 0) continue;
+    let [low, high] = [0, ends.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (ends[middle].j < j) low = middle + 1;
+      else high = middle;
+    }
+    ends[low] = { i, j, before: ends[low - 1] };
+  }
+  const chain = [];
+  for (let pair = ends.at(-1); pair; pair = pair.before) chain.unshift([pair.i, pair.j]);
+  return chain;
+}
+
+/** Mark a longest common subsequence. */
+function byTable(a, b, [i0, i1, j0, j1], mark) {
+  const width = j1 - j0 + 1;
+  const longest = new Uint16Array((i1 - i0 + 1) * width);
+  const at = (i, j) => (i - i0) * width + j - j0;
+  for (let i = i1 - 1; i >= i0; i -= 1)
+    for (let j = j1 - 1; j >= j0; j -= 1)
+      longest[at(i, j)] =
+        a[i] === b[j] ? longest[at(i + 1, j + 1)] + 1 : Math.max(longest[at(i + 1, j)], longest[at(i, j + 1)]);
+  for (let i = i0, j = j0; i < i1 && j < j1; ) {
+    if (a[i] === b[j]) mark(i++, j++);
+    else if (longest[at(i + 1, j)] >= longest[at(i, j + 1)]) i += 1;
     else j += 1;
   }
-  return [left, right];
 }
 
 function pieces(tokens, same) {
