@@ -30,10 +30,20 @@ function row({ id, kind, queue, submitted_at_s, revise_until_s }) {
   return el(
     "li",
     {},
-    el("span", { class: "grow" }, what, el("span", { class: "muted small", text: ` in ${queue}, ${ago(new Date(submitted_at_s * 1000).toISOString())}` })),
+    el(
+      "span",
+      { class: "grow" },
+      what,
+      el("span", { class: "muted small", text: ` in ${queue}, ${ago(new Date(submitted_at_s * 1000).toISOString())}` }),
+    ),
     left_s > 0
-      ? el("button", { type: "button", text: `Change (${Math.ceil(left_s / 60)} min left)`, onclick: () => correct(id) })
-      : kind === "comparison" && el("button", { class: "quiet", type: "button", text: "See", onclick: (event) => see(id, event.target) }),
+      ? el("button", {
+          type: "button",
+          text: `Change (${Math.ceil(left_s / 60)} min left)`,
+          onclick: () => correct(id),
+        })
+      : kind === "comparison" &&
+          el("button", { class: "quiet", type: "button", text: "See", onclick: (event) => see(id, event.target) }),
   );
 }
 
@@ -43,7 +53,9 @@ async function see(id, button) {
     const { completions, answer, others = [] } = await call("GET", `${ROUTE}/${encodeURIComponent(id)}`);
     const name = (index) => letter(completions.findIndex((completion) => completion.index === index));
     const order = ({ outcome, ranking }) =>
-      outcome === "ranked" ? ranking.map((group) => group.map(name).join(" = ")).join(" > ") : outcome.replace("_", " ");
+      outcome === "ranked"
+        ? ranking.map((group) => group.map(name).join(" = ")).join(" > ")
+        : outcome.replace("_", " ");
     const told = [`yours: ${order(answer)}`, ...others.map((other) => `another: ${order(other)}`)];
     button.replaceWith(el("span", { class: "small", text: told.join(" · ") }));
   } catch (error) {
@@ -59,7 +71,8 @@ async function correct(id) {
     const item = { ...found, label_id: id, rules: found.rules ?? RULES };
     given.show(item, fromAnswer(item, found.answer), "revision");
     $("#banner").hidden = false;
-    $("#banner-text").textContent = "You are changing an answer that is stored. Submit stores the correction beside it.";
+    $("#banner-text").textContent =
+      "You are changing an answer that is stored. Submit stores the correction beside it.";
     $("#banner-act").textContent = "Leave it as it is";
     $("#banner-act").onclick = stop;
   } catch (error) {

@@ -50,9 +50,15 @@ function write(node, text) {
 function message({ role, content }) {
   const text = el("div", { class: "text", dir: "auto" });
   write(text, content);
-  const copy = el("button", { type: "button", class: "copy quiet small", text: "Copy", onclick: () => toCopy(content) });
+  const copy = el("button", {
+    type: "button",
+    class: "copy quiet small",
+    text: "Copy",
+    onclick: () => toCopy(content),
+  });
   const head = el("div", { class: "who" }, role);
-  if (role !== "system") return el("div", { class: `message ${role}` }, el("div", { class: "row spread" }, head, copy), text);
+  if (role !== "system")
+    return el("div", { class: `message ${role}` }, el("div", { class: "row spread" }, head, copy), text);
   return el("details", { class: "message system" }, el("summary", { class: "who", text: "system" }), text);
 }
 
@@ -91,7 +97,9 @@ function drawDraft({ item, draft, seen }) {
     $(".rated", card).textContent = `${draft.quality[position]} of 7`;
     const flagged = Object.values(draft.flags).filter((positions) => positions.includes(position)).length;
     const marked = draft.spans.filter((span) => span.position === position).length;
-    const told = [flagged && `${flagged} ${flagged > 1 ? "flags" : "flag"}`, marked && `${marked} marked`].filter(Boolean);
+    const told = [flagged && `${flagged} ${flagged > 1 ? "flags" : "flag"}`, marked && `${marked} marked`].filter(
+      Boolean,
+    );
     $(".card-flags", card).replaceChildren(...told.map((text) => el("span", { class: "chip bad", text })));
     $(".unseen", card).hidden = seen[position];
   });

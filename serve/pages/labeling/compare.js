@@ -1,5 +1,5 @@
-// Which words two texts share: a patience difference. Words that occur once in both texts are anchors; between anchors a
-// small table decides, and what is too large for it counts as different. Time stays short however long the texts are.
+// Which words two texts share: a patience difference. Words that occur once in both texts are anchors; between
+// anchors a small table decides, and what is too large for it counts as different: quick however long the texts are.
 
 const MOST_CELLS = 40_000; // of a table between two anchors
 
@@ -64,7 +64,7 @@ function byTable(a, b, [i0, i1, j0, j1], mark) {
     for (let j = j1 - 1; j >= j0; j -= 1)
       longest[at(i, j)] =
         a[i] === b[j] ? longest[at(i + 1, j + 1)] + 1 : Math.max(longest[at(i + 1, j)], longest[at(i, j + 1)]);
-  for (let i = i0, j = j0; i < i1 && j < j1; ) {
+  for (let i = i0, j = j0; i < i1 && j < j1;) {
     if (a[i] === b[j]) mark(i++, j++);
     else if (longest[at(i + 1, j)] >= longest[at(i, j + 1)]) i += 1;
     else j += 1;

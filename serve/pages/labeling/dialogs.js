@@ -1,7 +1,6 @@
 // Dialogs about the item on the desk: skip, report, mark words, write an answer of one's own.
 
 import { $, announce, el, toast } from "/static/shared/dom.js";
-import { path } from "/static/labeling/held.js";
 import * as outbox from "/static/labeling/outbox.js";
 import * as rank from "/static/labeling/ranking.js";
 import { clean } from "/static/labeling/submission.js";
@@ -95,7 +94,13 @@ function drawMarks({ item, draft }) {
       {},
       el("b", { text: name }),
       el("q", { class: "text", dir: "auto", text: words }),
-      el("button", { type: "button", class: "quiet", "aria-label": `Remove the mark in ${name}`, text: "×", onclick: remove }),
+      el("button", {
+        type: "button",
+        class: "quiet",
+        "aria-label": `Remove the mark in ${name}`,
+        text: "×",
+        onclick: remove,
+      }),
     );
   });
   $("#spans").replaceChildren(...rows);
@@ -107,8 +112,7 @@ export function askWrite() {
   if (work.mode !== "item") return toast("Only on a real item.");
   if (work.draft.own_sent) return toast("You wrote one for this item already.");
   const based = work.draft.own ? work.draft.own_based : work.focused;
-  if (!work.draft.own)
-    change((draft) => ({ ...draft, own: work.item.completions[based].text, own_based: based }));
+  if (!work.draft.own) change((draft) => ({ ...draft, own: work.item.completions[based].text, own_based: based }));
   $("#write-based").textContent = rank.letter(based);
   $("#write-text").value = work.draft.own;
   open("#write-dialog");
@@ -125,7 +129,7 @@ function sendOwn() {
     response,
     based_on: item.completions[draft.own_based].index,
   };
-  outbox.post({ path: path(item, "demonstration"), body, item_id: item.item_id, what: "own" });
+  outbox.post(item, "demonstration", body);
   change((before) => ({ ...before, own_sent: true }));
 }
 
@@ -133,7 +137,12 @@ function sendOwn() {
 export function begin(handlers) {
   reasons($("#skip-dialog"), SKIPS, (reason) => handlers.skip(reason));
   reasons($("#report-dialog"), REPORTS, (reason) => handlers.report(reason, clean($("#report-note").value)));
-  for (const [id, ask] of [["skip", askSkip], ["report", askReport], ["mark", askMark], ["write", askWrite]])
+  for (const [id, ask] of [
+    ["skip", askSkip],
+    ["report", askReport],
+    ["mark", askMark],
+    ["write", askWrite],
+  ])
     $(`#${id}`).addEventListener("click", ask);
   $("#mark-add").addEventListener("click", addMark);
   $("#mark-text").addEventListener("beforeinput", (event) => event.preventDefault()); // a caret, and no changes

@@ -19,7 +19,8 @@ export function open(name, say) {
   labeler = name;
   told = say;
   for (const each of Object.keys(localStorage).filter((each) => each.startsWith(PREFIX)))
-    if (Date.now() / 1000 - (JSON.parse(localStorage.getItem(each))?.saved_s ?? 0) > KEPT_S) localStorage.removeItem(each);
+    if (Date.now() / 1000 - (JSON.parse(localStorage.getItem(each))?.saved_s ?? 0) > KEPT_S)
+      localStorage.removeItem(each);
 }
 
 /** Return the newest draft of an item, or null. */

@@ -44,7 +44,13 @@ function drawFlags() {
   const buttons = offered().map((flag, index) =>
     el(
       "button",
-      { type: "button", tabindex: "-1", "aria-pressed": "false", dataset: { flag: flag.name }, onclick: () => flagFocused(index) },
+      {
+        type: "button",
+        tabindex: "-1",
+        "aria-pressed": "false",
+        dataset: { flag: flag.name },
+        onclick: () => flagFocused(index),
+      },
       el("kbd", { text: shown(`flag-${index + 1}`) ?? "" }),
       el("span", { text: flag.words }),
     ),
@@ -94,7 +100,10 @@ function drawRating({ item, draft, focused }) {
 function drawDraft({ item, draft, seen, busy }) {
   drawRating(work);
   if (item.kind === "comparison") drawOrder();
-  for (const [field, node] of [["note", $("#note")], ["response", $("#response")]])
+  for (const [field, node] of [
+    ["note", $("#note")],
+    ["response", $("#response")],
+  ])
     if (node.value !== draft[field] && document.activeElement !== node) node.value = draft[field];
   const obstacle = rank.problem(item, draft, seen);
   $("#submit").setAttribute("aria-disabled", String(busy || Boolean(obstacle)));
@@ -120,7 +129,10 @@ function drawOrder() {
   });
   if (chips.includes(had)) had.focus({ preventScroll: true });
   $("#proposal").hidden = !proposed;
-  for (const [id, outcome] of [["all-good", "all_good"], ["all-bad", "all_bad"]])
+  for (const [id, outcome] of [
+    ["all-good", "all_good"],
+    ["all-bad", "all_bad"],
+  ])
     $(`#${id}`).setAttribute("aria-pressed", String(draft.outcome === outcome));
 }
 
@@ -129,7 +141,11 @@ function row(title, group, place) {
     "li",
     { class: place < 0 ? "open" : "" },
     el("span", { class: "place muted small", text: title }),
-    el("span", { class: "stack" }, group.map((position) => chips[position])),
+    el(
+      "span",
+      { class: "stack" },
+      group.map((position) => chips[position]),
+    ),
   );
   node.addEventListener("dragover", (event) => {
     event.preventDefault();

@@ -1,5 +1,5 @@
-// The items that this tab holds: the one on the desk, one fetched ahead, one whose skip can still be taken back. Leased,
-// kept across reloads, kept alive while somebody works.
+// The items that this tab holds: the one on the desk, one fetched ahead, one whose skip can still be taken back.
+// Leased, kept across reloads, kept alive while somebody works.
 
 import { call } from "/static/shared/api.js";
 
@@ -65,7 +65,7 @@ export async function next(queue) {
   return lease(queue);
 }
 
-/** Put an item in front of the others, as if it had been fetched ahead; what was fetched ahead goes back to everybody. */
+/** Put an item in front of the others, as if fetched ahead; what was fetched ahead goes back to everybody. */
 export function putBack(item) {
   giveBackAhead();
   ready = item;
@@ -120,8 +120,7 @@ export function keepAlive(tick, lost) {
     sinceBeat_s += 1;
     if (sinceBeat_s < HEARTBEAT_S || Date.now() - lastAction > IDLE_S * 1000) return;
     sinceBeat_s = 0;
-    for (const item of items)
-      beat(item).catch((error) => (error.code === "lease_lost" ? end(item, lost) : null));
+    for (const item of items) beat(item).catch((error) => (error.code === "lease_lost" ? end(item, lost) : null));
   }, 1000);
 }
 

@@ -7,7 +7,11 @@ const FLAG_KEYS = [..."qwertyuiopa"];
 export const ACTIONS = [
   ["next", ["j", "ArrowDown"], "next answer"],
   ["previous", ["k", "ArrowUp"], "previous answer"],
-  ...[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => [`digit-${n}`, [String(n)], n <= 7 ? `rate ${n}, or rank ${n}` : `rank ${n}`]),
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => [
+    `digit-${n}`,
+    [String(n)],
+    n <= 7 ? `rate ${n}, or rank ${n}` : `rank ${n}`,
+  ]),
   ["tie", ["="], "tie with the answer above"],
   ["confirm", ["c"], "take the proposed order"],
   ["clear", ["Backspace"], "clear the rank"],
@@ -61,7 +65,10 @@ export const shown = (action) =>
 /** Bind a key to an action, in place of what both had; return why that is not possible, or an empty string. */
 export function bind(action, name) {
   if (action === "submit" && !name.startsWith("Ctrl+")) return "Submit takes a key with Ctrl: one slip must not send.";
-  if (["Tab", "Escape", "Enter", "Control", "Shift", "Alt", "Meta", " "].includes(name.split("+").at(-1)) && action !== "submit")
+  if (
+    ["Tab", "Escape", "Enter", "Control", "Shift", "Alt", "Meta", " "].includes(name.split("+").at(-1)) &&
+    action !== "submit"
+  )
     return "This key is needed for moving about.";
   const changed = own();
   const loser = actionOf(name);

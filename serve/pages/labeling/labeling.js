@@ -9,7 +9,6 @@ import * as drafts from "/static/labeling/drafts.js";
 import * as form from "/static/labeling/form.js";
 import * as guidelines from "/static/labeling/guidelines.js";
 import * as held from "/static/labeling/held.js";
-import { shown } from "/static/labeling/keymap.js";
 import * as legend from "/static/labeling/legend.js";
 import * as moves from "/static/labeling/moves.js";
 import * as outbox from "/static/labeling/outbox.js";
@@ -17,16 +16,15 @@ import * as practice from "/static/labeling/practice.js";
 import * as queues from "/static/labeling/queues.js";
 import * as rank from "/static/labeling/ranking.js";
 import * as reading from "/static/labeling/reading.js";
+import * as skips from "/static/labeling/skips.js";
 import * as statistics from "/static/labeling/statistics.js";
 import { toSubmission } from "/static/labeling/submission.js";
 import { change, focus, on, place, work } from "/static/labeling/work.js";
 
 const LOOK_AGAIN_S = 10;
 const SOON_S = 120;
-const UNDO_S = 6; // a skip can be taken back for so long
 
 const onTheirWay = new Map(); // item_id -> {item, draft} of answers that are not stored yet
-let skipping = null; // {item, draft, reason, note, timer}: a skip that can still be taken back
 let lookAgain = 0;
 let fetching = false;
 
@@ -65,7 +63,8 @@ function show(item, draft = item && drafts.load(item), mode = "item") {
   if (!item) {
     lookAgain = setTimeout(nextItem, LOOK_AGAIN_S * 1000);
     $("#empty-title").textContent = "Nothing left in this queue";
-    $("#empty-text").textContent = "You have answered everything that is open for you. This page looks again every 10 s.";
+    $("#empty-text").textContent =
+      "You have answered everything that is open for you. This page looks again every 10 s.";
     return announce("Nothing left in this queue");
   }
   scrollTo(0, 0);
@@ -104,15 +103,13 @@ async function submit() {
   const { draft } = work;
   onTheirWay.set(item.item_id, { item, draft });
   held.drop(item);
-  send(item, "submit", toSubmission(item, draft, guidelines.basis()));
+  outbox.post(item, "submit", toSubmission(item, draft, guidelines.basis()));
   await nextItem();
 }
 
-const send = (item, what, body) => outbox.post({ path: held.path(item, what), body, item_id: item.item_id, what });
-
 function stored(entry) {
   if (entry.what === "skip") return;
-  if (entry.what === "own") return toast("Your answer is stored.");
+  if (entry.what === "demonstration") return toast("Your answer is stored.");
   const sent = onTheirWay.get(entry.item_id);
   onTheirWay.delete(entry.item_id);
   drafts.forget(sent?.item ?? { item_id: entry.item_id });
@@ -143,46 +140,10 @@ function waiting(count, error) {
 }
 
 function lost(item) {
-  if (skipping?.item.item_id === item.item_id) return clearSkip();
+  if (skips.lost(item)) return;
   if (work.item?.item_id !== item.item_id || work.mode !== "item") return;
   toast("This item went back to the queue; your draft is kept for when you get it again.", "bad");
   nextItem();
-}
-
-/** Go on to the next item; for some seconds the skipped one can be had back. */
-async function skip(reason, note = "") {
-  const { item, draft } = work;
-  flushSkip();
-  skipping = { item, draft, reason, note, timer: setTimeout(flushSkip, UNDO_S * 1000) };
-  toast(`Skipped. ${shown("undo")} brings it back.`);
-  announce("Skipped; undo brings it back");
-  await nextItem();
-}
-
-function clearSkip() {
-  clearTimeout(skipping?.timer);
-  const before = skipping;
-  skipping = null;
-  return before;
-}
-
-function flushSkip() {
-  const before = clearSkip();
-  if (!before) return;
-  const { item, reason, note } = before;
-  held.drop(item);
-  drafts.forget(item);
-  send(item, "skip", { token: item.token, reason, note });
-}
-
-/** Bring the item back whose skip can still be taken back; return false if there is none. */
-function unskip() {
-  const before = clearSkip();
-  if (!before) return false;
-  if (work.item && work.mode === "item") held.putBack(work.item);
-  show(before.item, before.draft);
-  announce("The skipped item is back");
-  return true;
 }
 
 async function reportItem(reason, note) {
@@ -207,6 +168,7 @@ async function changeQueue() {
 
 /** Leave practice or a revision, and go back to the item that waits. */
 function backToWork() {
+  skips.flush();
   const waits = held.onDesk();
   if (waits) show(waits);
   else nextItem();
@@ -217,13 +179,14 @@ function wire(labeler) {
   cards.begin();
   form.begin();
   legend.begin();
-  dialogs.begin({ skip, report: reportItem });
+  skips.begin({ next: nextItem, show });
+  dialogs.begin({ skip: skips.skip, report: reportItem });
   guidelines.begin(labeler);
   queues.begin(changeQueue);
   statistics.begin();
   practice.begin({ show, done: backToWork });
   answers.begin({ show, done: backToWork });
-  moves.begin({ submit, unskip });
+  moves.begin({ submit, unskip: skips.unskip });
   drafts.open(labeler, (words) => outbox.waiting() || ($("#saved").textContent = words));
   on("draft", ({ item, draft, mode }) => {
     if (mode !== "item") return;
@@ -234,7 +197,7 @@ function wire(labeler) {
   $("#again").addEventListener("click", nextItem);
   $("#menu").addEventListener("click", (event) => event.target.matches("button") && ($("#menu").open = false));
   addEventListener("pagehide", () => {
-    flushSkip();
+    skips.flush();
     held.giveBackAhead();
   });
   outbox.open(labeler, { stored, refused, waiting });

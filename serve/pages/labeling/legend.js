@@ -50,7 +50,9 @@ function draw() {
   const keys = (actions, join) =>
     actions.flatMap((action, index) => [index ? join : null, el("kbd", { text: shown(action) })]);
   $("#legend").replaceChildren(
-    ...SHORT.map(([kind, actions, words, join = " "]) => el("span", { dataset: { kind } }, keys(actions, join), ` ${words}`)),
+    ...SHORT.map(([kind, actions, words, join = " "]) =>
+      el("span", { dataset: { kind } }, keys(actions, join), ` ${words}`),
+    ),
   );
   for (const key of $$("kbd[data-key]")) key.textContent = shown(key.dataset.key);
 }
@@ -89,7 +91,8 @@ function take(event, name) {
 export function begin() {
   draw();
   on("item", ({ item }) => {
-    for (const hint of $$("#legend [data-kind]")) hint.hidden = Boolean(item && hint.dataset.kind && hint.dataset.kind !== item.kind);
+    for (const hint of $$("#legend [data-kind]"))
+      hint.hidden = Boolean(item && hint.dataset.kind && hint.dataset.kind !== item.kind);
   });
   $("#legend-toggle").addEventListener("click", toggle);
   $("#keys-open").addEventListener("click", () => {

@@ -20,7 +20,10 @@ let given = {};
 export function begin(handlers) {
   given = handlers;
   document.addEventListener("keydown", onKey);
-  for (const [name, hand] of [["keydown", "keys"], ["pointerdown", "mouse"]])
+  for (const [name, hand] of [
+    ["keydown", "keys"],
+    ["pointerdown", "mouse"],
+  ])
     document.addEventListener(name, () => movedBy(hand), { capture: true });
   for (const name of ["keydown", "pointerdown", "wheel", "scroll"])
     document.addEventListener(name, held.acted, { capture: true, passive: true });

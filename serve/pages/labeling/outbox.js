@@ -1,7 +1,8 @@
-// What was answered and is not stored yet. It survives reloads and dead networks; each entry carries an id made here, so
-// that it counts once however often it is sent.
+// What was answered and is not stored yet. It survives reloads and dead networks; each entry carries an id made here,
+// so that it counts once however often it is sent.
 
 import { call } from "/static/shared/api.js";
+import { path } from "/static/labeling/held.js";
 
 const LONGEST_WAIT_S = 60; // who is told to wait longer than this was refused
 
@@ -14,7 +15,7 @@ let handlers = { stored: () => {}, refused: () => {}, waiting: () => {} };
 const kept = () => JSON.parse(localStorage.getItem(store) ?? "[]");
 const keep = (all) => localStorage.setItem(store, JSON.stringify(all));
 
-/** Begin with what `labeler` left behind. `handlers`: stored(entry, answer), refused(entry, error), waiting(count, error). */
+/** Begin with what `labeler` left behind. `handlers`: stored(entry), refused(entry, error), waiting(count, error). */
 export function open(labeler, given) {
   store = `whetstone-outbox-${labeler}`;
   handlers = given;
@@ -23,8 +24,9 @@ export function open(labeler, given) {
   run();
 }
 
-/** Send something, now or as soon as that works. `entry`: {path, body, item_id, what}. */
-export function post(entry) {
+/** Send something about an item, now or as soon as that works. `what` is the last word of the address. */
+export function post(item, what, body) {
+  const entry = { path: path(item, what), body, item_id: item.item_id, what };
   entries.push(entry);
   keep([...kept(), entry]); // another tab of the same person may have written meanwhile: its entries stay
   run();
@@ -43,9 +45,9 @@ async function run() {
 async function attempt(entry) {
   try {
     handlers.waiting(entries.length, null);
-    const answer = await call("POST", entry.path, entry.body);
+    await call("POST", entry.path, entry.body);
     done(entry);
-    handlers.stored(entry, answer);
+    handlers.stored(entry);
   } catch (error) {
     const hopeless = error.status === 429 && error.retryAfter_s > LONGEST_WAIT_S;
     if (hopeless || (!error.passing && error.status !== 401)) {

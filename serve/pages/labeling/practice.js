@@ -1,4 +1,4 @@
-// Practice: items with a known answer, on the same desk, each followed by its explanation. Nothing of it becomes a label.
+// Practice: items with a known answer, on the same desk, each followed by its explanation. No label comes of it.
 
 import { $, el, toast } from "/static/shared/dom.js";
 import { call, report } from "/static/shared/api.js";
@@ -58,10 +58,15 @@ function explain(item, { passed, wrong, explanation, score }) {
   $("#practice-title").textContent = passed ? "Right" : "Not quite";
   $("#practice-title").className = passed ? "good" : "bad";
   const missed = wrong.map(([better, worse]) => `${name(better)} is better than ${name(worse)}`);
-  $("#practice-verdict").textContent = missed.length ? `${missed.join("; ")}.` : "Your order has all that it must have.";
+  $("#practice-verdict").textContent = missed.length
+    ? `${missed.join("; ")}.`
+    : "Your order has all that it must have.";
   $("#practice-explanation").textContent = explanation;
   const state = score.passed ? ", passed" : `; ${score.pass_percent} % are needed`;
-  $("#practice-score").replaceChildren(el("b", { text: `${score.right} of ${score.of} right` }), ` after ${score.answered}${state}`);
+  $("#practice-score").replaceChildren(
+    el("b", { text: `${score.right} of ${score.of} right` }),
+    ` after ${score.answered}${state}`,
+  );
   $("#practice-on").firstChild.textContent = score.answered < score.of ? "Next " : "Finish ";
   dialog.returnValue = "";
   dialog.showModal();

@@ -1,4 +1,4 @@
-// The queues that this person may take from, the day's count and goal, and a reminder to rest where items are hard to bear.
+// The queues that this person may take from, the day's count and goal, and a reminder to rest where items weigh.
 
 import { $, el } from "/static/shared/dom.js";
 import { call, report } from "/static/shared/api.js";
@@ -75,7 +75,12 @@ async function list() {
     return el(
       "li",
       {},
-      el("button", { type: "button", "aria-pressed": String(queue.name === chosen()), onclick: choose, text: queue.name }),
+      el("button", {
+        type: "button",
+        "aria-pressed": String(queue.name === chosen()),
+        onclick: choose,
+        text: queue.name,
+      }),
       el("span", { class: "muted small", text: limits.filter(Boolean).join(" · ") }),
     );
   });

@@ -62,7 +62,13 @@ export function moveTo(draft, position, place, join) {
   const order = groups(draft.ranks).map((group) => group.filter((each) => each !== position));
   if (join && order[place]) order[place].push(position);
   else order.splice(place, 0, [position]);
-  return ordered(draft, ranksOf(order.filter((group) => group.length), draft.ranks.length));
+  return ordered(
+    draft,
+    ranksOf(
+      order.filter((group) => group.length),
+      draft.ranks.length,
+    ),
+  );
 }
 
 /** Return the draft with a verdict on all answers set, or taken back. */

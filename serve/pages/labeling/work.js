@@ -1,4 +1,4 @@
-// What lies on the desk: one item, the draft of its answer, which answer has the focus, and everything that can be undone.
+// What lies on the desk: one item, the draft of its answer, which answer has the focus, what can be undone.
 // Others listen; nothing here touches the page.
 
 import * as rank from "/static/labeling/ranking.js";
@@ -6,12 +6,12 @@ import * as rank from "/static/labeling/ranking.js";
 /** `mode`: `item` (leased), `practice` or `revision`. `step`: 1 rate, 2 order. `seen`: which answers were read. */
 export const work = { item: null, mode: "item", draft: null, focused: 0, step: 1, seen: [], busy: false };
 
-const listeners = { item: [], draft: [], focus: [], typed: [] };
+const listeners = { item: [], draft: [], focus: [] };
 let history = [];
 let hand = "keys";
 let typing = "";
 
-/** Call `listener(work)` when the `item`, the `draft` or the `focus` changed; `typed` follows each keystroke in a text. */
+/** Call `listener(work)` when the `item`, the `draft` or the `focus` changed. */
 export const on = (what, listener) => listeners[what].push(listener);
 const tell = (what) => listeners[what].forEach((listener) => listener(work));
 
@@ -46,7 +46,6 @@ export function type(field, value) {
   if (typing !== field) history.push(work.draft);
   typing = field;
   set({ ...work.draft, [field]: value });
-  tell("typed");
 }
 
 /** Take the last change back; return false if there is none. */
