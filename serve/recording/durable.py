@@ -40,11 +40,14 @@ class Durable:
             NotDurable: the ledger would acknowledge what it may lose, and such answers are to be refused.
             LedgerUnavailable: it cannot be reached.
         """
-        with self._lock:
-            if self._clock() >= self._until:
+        never = self._until == float("-inf")
+        if self._clock() >= self._until and self._lock.acquire(blocking=never):  # one looks, the others do not wait
+            try:
                 self._faults = durability.faults(self._ledger)
                 self._until = self._clock() + LOOK_S
                 self._say()
+            finally:
+                self._lock.release()
         if self._faults and self._when_not == "refuse":
             raise NotDurable(f"the ledger may lose what it acknowledges: {'; '.join(self._faults)}")
 

@@ -1,5 +1,7 @@
 """Answers are refused while the ledger might lose them, and taken again once it does not."""
 
+import threading
+
 import pytest
 
 from feedback import durability
@@ -52,6 +54,29 @@ def test_whoever_was_told_to_warn_takes_answers_and_says_so_once(
         clock.now = now
         durable.demand()
     assert capsys.readouterr().out.count("may lose acknowledged labels") == 1
+
+
+def test_while_one_looks_at_a_ledger_that_hangs_the_others_do_not_wait_in_line(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looking, go_on = Clock(), threading.Event(), threading.Event()
+    durable = Durable(ledger, "refuse", clock)
+    durable.demand()
+
+    def hang(ledger: Ledger) -> list[str]:
+        looking.set()
+        assert go_on.wait(30)
+        return []
+
+    monkeypatch.setattr(durability, "faults", hang)
+    clock.now = LOOK_S + 0.1
+    first = threading.Thread(target=durable.demand)
+    first.start()
+    assert looking.wait(30)
+    durable.demand()
+    assert first.is_alive()
+    go_on.set()
+    first.join(30)
 
 
 def test_a_ledger_that_does_not_tell_is_believed_and_the_log_says_so(
