@@ -41,6 +41,7 @@ def trace(ledger: Ledger, name: str) -> list[dict[str, Any]]:
             entry["snapshot"] = {
                 "id": snapshot.id,
                 "sha256": snapshot.sha256,
+                "content_sha256": snapshot.content_sha256,
                 "labels": len(snapshot.labels),
                 "left_out": len(snapshot.left_out),
                 "demonstrations": snapshot.demonstrations,

@@ -35,7 +35,8 @@ def import_file(
     source: Annotated[str, typer.Option(help="Name that everything of this file gets, such as `helpdesk-2025`.")],
     format: Annotated[str, typer.Option(help=f"One of {READ}.")] = "whetstone",
     rejects: Annotated[
-        Path | None, typer.Option(help="Write the numbers and reasons of unused lines here, as JSON lines.")
+        Path | None,
+        typer.Option(help="Write number and reason of each unused line here, as JSON lines; of the first thousand."),
     ] = None,
     actor: Actor = "",
     as_json: Json = False,

@@ -59,6 +59,7 @@ def test_the_chain_runs_from_the_policy_back_to_the_base(ledger: Ledger, turned:
     assert chain[0]["round"] == "rnd_1"
     assert chain[0]["reward_model"]["id"] == "rm_1"
     assert chain[0]["snapshot"]["id"] == turned.id
+    assert chain[0]["snapshot"]["content_sha256"] == turned.content_sha256
     assert "snapshot" not in chain[2]
 
 

@@ -1,6 +1,7 @@
 """Exporting: everything that counts, nothing that must stay, a page at a time."""
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from feedback.client import Ledger, encode
 from feedback.errors import ConfigError
 from feedback.exchange import exporting
 from feedback.exchange.formats import FORMATS
-from tests.builders import lease_next, make_interaction, make_label, open_comparison
+from tests.builders import (
+    lease_next,
+    make_comparison,
+    make_completion,
+    make_interaction,
+    make_label,
+    open_comparison,
+)
 
 pytestmark = pytest.mark.redis
 WRITABLE = [name for name, each in FORMATS.items() if each.write]
@@ -78,6 +86,23 @@ def test_pages_are_seamless(filled: Ledger, monkeypatch: pytest.MonkeyPatch) -> 
     whole = rows(filled)
     monkeypatch.setattr(exporting, "PAGE", 1)
     assert rows(filled) == whole
+
+
+def test_memory_does_not_grow_with_the_texts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "PAGE", 20)
+    with ledger.redis.pipeline(transaction=False) as line:
+        for number in range(1000):
+            texts = [make_completion(f"{number} {index} " + "words " * 1500) for index in range(2)]
+            comparison = make_comparison(k=2, id=f"cmp_{number:04d}", completions=texts)
+            line.set(keys.comparison(comparison.id), encode(comparison))
+            line.xadd(keys.LABELS, {"record": encode(make_label(comparison))})
+        line.execute()
+    tracemalloc.start()
+    written_bytes = sum(map(len, exchange.export(ledger)))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert written_bytes > 18_000_000
+    assert peak_bytes < written_bytes / 3
 
 
 def test_other_purposes_go_out_only_if_they_are_asked_for(filled: Ledger) -> None:
