@@ -16,7 +16,7 @@ from feedback.records import Prompt, Purpose, QueueConfig
 DEMONSTRATION = "demonstration"
 """Name of the queue of requests for demonstrations, which are no comparisons: nothing is routed to it."""
 BUILT_IN: Mapping[str, QueueConfig] = {
-    "training": QueueConfig(name="training"),
+    "training": QueueConfig(name="training", gold_percent=5, repeat_percent=2),
     "agreement": QueueConfig(name="agreement", purpose="agreement", overlap=4, disagreement_percent=0),
     "evaluation": QueueConfig(
         name="evaluation", purpose="evaluation", k=2, overlap=3, random_percent=0, disagreement_percent=0

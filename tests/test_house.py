@@ -47,6 +47,7 @@ TESTED_BY = {
     "deploy/up.py": DEMO,
     "sandbox/vocabulary.py": "tests/sandbox/test_world.py",
     "serve/__main__.py": "tests/serve/test_server.py",
+    "serve/asking/schemas_quality.py": "tests/serve/routes/test_quality.py",
     "serve/asking/schemas_writing.py": "tests/serve/routes/test_writing.py",
     "serve/dependencies.py": "tests/serve/routes/conftest.py",
     "serve/engines/base.py": "tests/serve/engines/test_vllm.py",
