@@ -5,10 +5,11 @@ Schema errors are 400 in the OpenAI envelope, as on all our routes; a lease that
 
 import json
 import re
+import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,37 @@ def test_row_88_while_the_ledger_is_away_nothing_is_taken_and_later_it_is_once(
     answers = [submit(world, item, submission_id=same) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200] * 3
     assert len({answer.content for answer in answers}) == 1
+    assert [label.id for _, label in labels.read(world.ledger)] == [same]
+
+
+def out_of_memory(server: RedisServer) -> None:
+    Ledger(server.url).redis.config_set("maxmemory", "1")
+
+
+def without_replicas(server: RedisServer) -> None:
+    Ledger(server.url).redis.config_set("min-replicas-to-write", "1")
+
+
+def frozen(server: RedisServer) -> None:
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("trouble", [out_of_memory, without_replicas, frozen])
+def test_row_88_a_ledger_that_takes_no_writes_makes_no_2xx(
+    mortal: RedisServer, tmp_path: Path, trouble: Callable[[RedisServer], None]
+) -> None:
+    world = World(Ledger(mortal.url, timeout_s=0.5), tmp_path / "world", key_cache_s=15)
+    item, same = leased(world), str(uuid.uuid4())
+    world.call("GET", "/v1/labeling/queues", role="labeler")
+    trouble(mortal)
+    away = [submit(world, item, submission_id=same) for _ in range(2)]
+    assert [answer.status_code for answer in away] == [503, 503]
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in away)
+    mortal.kill()
+    mortal.start()
+    assert list(labels.read(world.ledger)) == []
+    assert submit(world, item, submission_id=same).status_code == 200
     assert [label.id for _, label in labels.read(world.ledger)] == [same]
 
 
