@@ -7,6 +7,7 @@ import pytest
 from feedback import labels
 from feedback.client import Ledger
 from feedback.errors import Conflict, InvalidRecord, LeaseLost
+from feedback.records import QueueConfig, Span
 from tests.builders import lease_next, make_comparison, make_label, open_comparison
 
 
@@ -137,3 +138,73 @@ def test_a_ranking_of_k_makes_k_choose_2_pairs(k: int) -> None:
     found = list(labels.pairs([[index] for index in reversed(range(k))]))
     assert len(found) == k * (k - 1) // 2
     assert all(a < b and winner == "b" for a, b, winner in found)
+
+
+STRICT = QueueConfig(name="strict", ties=False, partial_order=False)
+LENIENT = QueueConfig(name="lenient")
+
+
+@pytest.mark.parametrize("ranking", [[[2], [0]], [[3, 1]], [[0], [1], [2]]])
+def test_an_order_of_some_is_taken_only_where_the_queue_says_so(ranking: list[list[int]]) -> None:
+    comparison = make_comparison()
+    label = make_label(comparison, ranking=ranking)
+    labels.check(label, comparison, LENIENT)
+    for config in (STRICT, None):
+        with pytest.raises(InvalidRecord, match="exactly once"):
+            labels.check(label, comparison, config)
+
+
+@pytest.mark.parametrize("ranking", [[], [[]], [[1]], [[1], []]])
+def test_an_order_of_fewer_than_two_compares_nothing(ranking: list[list[int]]) -> None:
+    comparison = make_comparison()
+    with pytest.raises(InvalidRecord, match=r"at least two|empty tie group"):
+        labels.check(make_label(comparison, ranking=ranking), comparison, LENIENT)
+
+
+def test_ties_are_refused_where_the_queue_takes_none_but_a_verdict_on_all_is_no_tie() -> None:
+    comparison = make_comparison(k=3)
+    with pytest.raises(InvalidRecord, match="ties"):
+        labels.check(make_label(comparison, ranking=[[0, 1], [2]]), comparison, STRICT)
+    labels.check(make_label(comparison, outcome="all_good", ranking=labels.verdict_on_all(3)), comparison, STRICT)
+
+
+@pytest.mark.parametrize("ranking", [[], [[0], [1, 2]], [[0, 1]], [[0, 1, 2, 2]]])
+def test_a_verdict_on_all_is_of_all(ranking: list[list[int]]) -> None:
+    comparison = make_comparison(k=3)
+    with pytest.raises(InvalidRecord, match="all_bad"):
+        labels.check(make_label(comparison, outcome="all_bad", ranking=ranking), comparison, LENIENT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"spans": [Span(completion=4, start=0, end=1)]}, "span"),
+        ({"spans": [Span(completion=0, start=2, end=2)]}, "span"),
+        ({"spans": [Span(completion=0, start=0, end=9)]}, "span"),
+        ({"read_s": [1.0]}, "read_s"),
+        ({"flags": {"rude": [0]}}, "no flag 'rude'"),
+    ],
+)
+def test_spans_times_and_flags_must_fit_too(changes: dict[str, Any], named: str) -> None:
+    comparison = make_comparison()
+    with pytest.raises(InvalidRecord, match=named):
+        labels.check(make_label(comparison, **changes), comparison, flags={"violent"})
+    fine = make_label(comparison, spans=[Span(completion=0, start=0, end=8)], flags={"violent": [3]}, read_s=[1.0] * 4)
+    labels.check(fine, comparison, flags={"violent"})
+
+
+def test_what_was_not_compared_is_in_no_pair() -> None:
+    assert list(labels.pairs([[2], [0, 3]])) == [(0, 2, "b"), (0, 3, "tie"), (2, 3, "a")]
+    assert list(labels.pairs([])) == []
+
+
+def test_what_is_said_now_is_the_last_revision_in_the_order_of_the_first(ledger: Ledger) -> None:
+    first, second = (open_comparison(ledger) for _ in range(2))
+    made = [make_label(each) for each in (first, second)]
+    for label, comparison in zip(made, (first, second), strict=True):
+        labels.submit(ledger, label, comparison, lease_next(ledger).token)
+    better = make_label(first, ranking=[[3], [2], [1], [0]], revision=1, revision_of=made[0].id)
+    labels.revise(ledger, better, first)
+    assert [label for _, label in labels.current(ledger)] == [better, made[1]]
+    assert [label for _, label in labels.read(ledger)] == [*made, better]
+    assert labels.count(ledger) == 2
