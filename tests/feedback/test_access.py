@@ -198,3 +198,26 @@ def test_skills_are_kept_and_changed_as_a_whole(ledger: Ledger) -> None:
     assert access.adjust(ledger, key.id, consent=False).skills == ["lang:de", "medicine"]
     assert access.adjust(ledger, key.id, skills=["law"]).skills == ["law"]
     assert access.adjust(ledger, key.id, skills=[]).skills == []
+
+
+def test_a_customer_is_unwilling_only_if_every_key_that_speaks_for_them_says_no(ledger: Ledger) -> None:
+    assert access.withdrawn(ledger) == (frozenset(), frozenset())
+    _, no = access.create(ledger, "client", "acme", consent=False)
+    access.create(ledger, "labeler", "lee", consent=False)
+    found = access.withdrawn(ledger)
+    assert found == (frozenset({no.id}), frozenset({"acme"}))
+    assert found.covers("acme")
+    assert found.covers("other", no.id)
+    assert not found.covers("other", "key_x")
+    _, yes = access.create(ledger, "client", "acme")
+    assert access.withdrawn(ledger).customers == frozenset(), "one key says yes"
+    access.revoke(ledger, yes.id)
+    assert access.withdrawn(ledger).customers == {"acme"}, "and it does not speak any more"
+
+
+def test_whose_keys_are_all_revoked_is_still_heard(ledger: Ledger) -> None:
+    _, yes = access.create(ledger, "client", "acme")
+    _, no = access.create(ledger, "client", "other", consent=False)
+    for key in (yes, no):
+        access.revoke(ledger, key.id)
+    assert access.withdrawn(ledger).customers == {"other"}

@@ -73,3 +73,8 @@ def test_two_snapshots_side_by_side_say_what_came_and_what_went(ledger: Ledger, 
     assert (found.gained, found.lost) == ({"prompts": 1}, {"prompts": 1})
     assert found.reasons == {"prompts": {"not in the ledger": 1}}
     assert snapshots.compare(made, made, tmp_path) == ({}, {}, {})
+
+
+def test_an_answer_that_was_corrected_counts_once(made: Snapshot) -> None:
+    left_out = {"a": "superseded", "b": "erased"}
+    assert snapshots.answers_in(msgspec.structs.replace(made, labels=["c", "d"], left_out=left_out)) == 3
