@@ -1,17 +1,20 @@
 """Label quality over HTTP: operators see and decide, labelers see ranges of their own and nothing more."""
 
+import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from feedback import gold, keys, labelers, promotion
+from feedback import checks, comparisons, gold, keys, labelers, promotion
+from feedback.checks import Past
 from feedback.client import encode
+from feedback.ids import made_at_s
 from feedback.quality import figures, report
 from feedback.quality.figures import Estimate, Own, Report
-from feedback.quality.gathering import Window
-from feedback.records import utc_now
+from feedback.quality.gathering import Facts, Given, Window, gather
+from feedback.records import GoldCheck, utc_now
 from serve.routes.quality import span
 from tests.builders import make_comparison, make_label
 
@@ -24,8 +27,6 @@ KNOWN = Estimate(0.8, 0.71234, 0.88, 40)
 def reported(world: "World", **changes: Any) -> Report:
     """Store a report on one label by ada."""
     label = make_label(make_comparison(), labeler="ada")
-    from feedback.quality.gathering import Facts, Given
-
     made = report.build(Window([Given(label, Facts([1] * 4, "training", "cmp_1", ""))], "1-0"), [], utc_now())
     people = {name: msgspec.structs.replace(person, **changes) for name, person in made.people.items()}
     found = msgspec.structs.replace(made, people=people)
@@ -130,3 +131,33 @@ def test_the_metrics_follow_the_report(world: "World") -> None:
     assert 'whetstone_labelers{state="paused"} 1.0' in text
     assert 'whetstone_labelers{state="flagged"} 1.0' in text
     assert "whetstone_gold_passed_ratio 0.9" in text
+
+
+def test_a_hidden_check_looks_like_any_item_and_is_judged(world: "World", monkeypatch: pytest.MonkeyPatch) -> None:
+    known = world.comparison(k=3)
+    world.ledger.redis.delete(keys.queue("training"))  # it was answered by others and waits no more
+    gold.add(world.ledger, GoldCheck(comparison_id=known.id, created_at=utc_now(), pairs=[(0, 2)], source="operator"))
+    for _ in range(3):
+        world.comparison(k=3)
+    prepared = checks.prepare(world.ledger, "ada", Past([], [], {""}), gold.all_checks(world.ledger), (5, 0))
+    assert prepared == 1
+
+    def following(draw: float) -> dict[str, Any]:
+        monkeypatch.setattr("serve.routes.labeling.random.random", lambda: draw)
+        found: dict[str, Any] = world.call("POST", "/v1/labeling/next", {"queue": "training"}, role="labeler").json()
+        return found
+
+    ordinary, check = following(0.99), following(0.0)
+    assert comparisons.get(world.ledger, check["item_id"]).check_of == known.id
+    assert set(check) == set(ordinary)
+    assert [set(each) for each in check["completions"]] == [set(each) for each in ordinary["completions"]]
+    assert (check["queue"], check["kind"], check["rules"]) == (ordinary["queue"], ordinary["kind"], ordinary["rules"])
+    assert len(check["item_id"]) == len(ordinary["item_id"])
+    assert made_at_s(check["item_id"]) == pytest.approx(made_at_s(ordinary["item_id"]), abs=5)
+    assert known.id not in str(check)
+
+    body = {"token": check["token"], "submission_id": uuid.uuid4().hex, "ranking": [[2], [1], [0]]}
+    assert world.call("POST", f"/v1/labeling/items/{check['item_id']}/submit", body, role="labeler").status_code == 200
+    window = gather(world.ledger, 10)
+    assert report.build(window, gold.all_checks(world.ledger), utc_now()).people["ada"].gold.value == 0
+    assert [each.label.purpose for each in window.given] == ["gold"]
