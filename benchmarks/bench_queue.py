@@ -12,10 +12,12 @@ import argparse
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import redis
 
 from benchmarks.callers import Given, Record, Shift, work
 from benchmarks.common import Bar, log, percentile, report
@@ -221,8 +223,9 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def settled(ledger: Ledger) -> None:
-    """Rewrite the ledger's log once and wait for the end of it, so that this does not fall into a round."""
-    ledger.redis.bgrewriteaof()
+    """Have the ledger's log rewritten once, if that is not under way, so that it does not fall into a round."""
+    with suppress(redis.ResponseError):  # it is under way
+        ledger.redis.bgrewriteaof()
     pause = threading.Event()
     while True:
         pause.wait(0.5)
