@@ -201,10 +201,19 @@ def put_back(ledger: Ledger, stream: str, lost: list[Lost]) -> list[str]:
 
 def find(ledger: Ledger, id: str) -> Found | None:
     """Return where the answer with this submission id is, or None if none was given within the last month."""
+    return find_many(ledger, [id])[0]
+
+
+def find_many(ledger: Ledger, ids: list[str]) -> list[Found | None]:
+    """Return where the answers with these submission ids are, None where none was given within the last month."""
+    if not ids:
+        return []
     with ledger.reach() as client:
-        stored = cast(str | None, client.get(keys.submission(id)))
-    if stored is None:
-        return None
+        stored = cast(list[str | None], client.mget([keys.submission(id) for id in ids]))
+    return [_found(text) if text is not None else None for text in stored]
+
+
+def _found(stored: str) -> Found:
     head, stream, _, queue = [*stored.split("\n"), "", "", ""][:4]
     entry_id, item_id, labeler = head.split(" ", 2)
     return Found(entry_id, item_id, labeler, stream or keys.LABELS, queue)

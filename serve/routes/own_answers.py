@@ -36,7 +36,8 @@ def make_router(deps: Dependencies) -> APIRouter:
     @router.get("")
     def list_own(key: Annotated[ApiKey, labeler]) -> dict[str, Any]:
         """List the caller's last answers, newest first."""
-        found = [(id, submissions.find(ledger, id)) for id in submissions.recent(ledger, key.owner, SHOWN)]
+        ids = submissions.recent(ledger, key.owner, SHOWN)
+        found = zip(ids, submissions.find_many(ledger, ids), strict=True)
         return {"labels": [summary(id, each, revise_s) for id, each in found if each is not None]}
 
     @router.get("/{label_id}")
