@@ -1,10 +1,12 @@
 """Argilla's records, as its JSON export has them: fields, a ranking question, and a rating per response. Pure.
 
 The prompt is the field ``prompt``, completions are the fields ``response-1`` and so on, in order. A ranking is a list
-of ``{"value", "rank"}`` in which equal ranks are ties; a plain list of names, as older exports have, has no ties.
+of ``{"value", "rank"}`` in which equal ranks are ties; a plain list of names, as its own exports have, has no ties.
+Users are UUIDs there: annotators get one made of their name, and the metadata says which is whose.
 """
 
 import re
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +37,7 @@ def write(item: Item) -> Iterator[Row]:
     names = [f"response-{number}" for number in range(1, len(item.answers) + 1)]
     rankings = [
         {
-            "user_id": said.annotator,
+            "user_id": user_of(said.annotator),
             "status": "submitted",
             "value": [
                 {"value": names[index], "rank": rank}
@@ -47,13 +49,21 @@ def write(item: Item) -> Iterator[Row]:
     ]
     ratings = {
         f"rating-{number}": [
-            {"user_id": said.annotator, "status": "submitted", "value": said.quality[number - 1]}
+            {"user_id": user_of(said.annotator), "status": "submitted", "value": said.quality[number - 1]}
             for said in item.said
             if said.quality
         ]
         for number in range(1, len(names) + 1)
     }
     models = {f"model-{number}": each.model for number, each in enumerate(item.answers, 1) if each.model}
+    metadata = {
+        "messages": msgspec.json.encode(item.messages).decode(),
+        "split": item.split,
+        "customer": item.customer,
+        "unfinished": [name for name, each in zip(names, item.answers, strict=True) if not each.finished],
+        "annotators": [f"{user_of(said.annotator)} {said.annotator}" for said in item.said],
+        **models,
+    }
     yield {
         "id": item.id,
         "status": "completed",
@@ -61,17 +71,16 @@ def write(item: Item) -> Iterator[Row]:
             "prompt": plain_text(item.messages),
             **{name: each.text for name, each in zip(names, item.answers, strict=True)},
         },
-        "metadata": {
-            "messages": msgspec.json.encode(item.messages).decode(),
-            "split": item.split,
-            "customer": item.customer,
-            "unfinished": [name for name, each in zip(names, item.answers, strict=True) if not each.finished],
-            **models,
-        },
+        "metadata": {name: value for name, value in metadata.items() if value},
         "suggestions": {},
         "responses": {"ranking": rankings, **{name: given for name, given in ratings.items() if given}},
         "vectors": {},
     }
+
+
+def user_of(annotator: str) -> str:
+    """Return the UUID that stands for an annotator: the same name has the same one."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"whetstone:{annotator}"))
 
 
 def read(row: Row) -> Iterator[Item]:
@@ -93,7 +102,11 @@ def read(row: Row) -> Iterator[Item]:
         Answer(text_of(fields[name], f"`{name}`"), "" if model is None else name_of(model, "a model"), name not in cut)
         for name, model in zip(names, models, strict=True)
     ]
-    said = [_said(user, values, names) for user, values in _answers(row.get("responses")).items()]
+    known = dict(
+        each.split(" ", 1) for each in metadata.get("annotators") or [] if isinstance(each, str) and " " in each
+    )
+    given = _answers(row.get("responses"))
+    said = [_said(name_of(known.get(user, user)), values, names) for user, values in given.items()]
     if heard := [each for each in said if each is not None]:
         yield Item(
             id=name_of(row.get("id"), "`id`"),

@@ -1,11 +1,13 @@
 """Argilla's records: both shapes of responses, ties as equal ranks, drafts and discards left alone."""
 
+import uuid
 from typing import Any
 
 import pytest
 
 from feedback.errors import InvalidRow
 from feedback.exchange import argilla
+from tests.feedback.exchange.test_formats import ITEM
 
 FIELDS = {"instruction": "Name a fruit.", "response-1": "A pear.", "response-2": "A stone.", "response-10": "Plum"}
 
@@ -66,3 +68,11 @@ def test_drafts_discards_and_other_questions_say_nothing() -> None:
 def test_every_defect_is_named(responses: Any, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(InvalidRow, match=problem):
         read(responses, **changes)
+
+
+def test_users_are_uuids_and_the_metadata_says_whose() -> None:
+    [row] = argilla.write(ITEM)
+    users = {answer["user_id"] for answers in row["responses"].values() for answer in answers}
+    assert users == {str(uuid.UUID(user)) for user in users} == {argilla.user_of("ann"), argilla.user_of("bob")}
+    assert {said.annotator for item in argilla.read(row) for said in item.said} == {"ann", "bob"}
+    assert None not in row["metadata"].values()
