@@ -126,8 +126,8 @@ def copy_of(original: Comparison, kind: Kind, id: str) -> Comparison:
 
 
 def like(neighbour: str, rng: random.Random) -> str:
-    """Return a fresh comparison id (UUIDv7) made within a second of another."""
-    made_ms = round((made_at_s(neighbour) or 0.0) * 1000) + rng.randrange(-500, 500)
+    """Return a fresh comparison id (UUIDv7) made up to a second before another."""
+    made_ms = round((made_at_s(neighbour) or 0.0) * 1000) - rng.randrange(1000)
     tail = secrets.randbits(74)
     return f"cmp_{made_ms:012x}7{tail >> 62:03x}{8 | (tail >> 60) & 3:x}{tail & (1 << 60) - 1:015x}"
 

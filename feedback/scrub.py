@@ -189,6 +189,8 @@ def archived(ledger: Ledger, root: Path, mark: Tombstone) -> int:
 
 
 def _erase_item(ledger: Ledger, id: str) -> int:
+    with ledger.reach() as client:
+        client.hdel(keys.GOLD, id)  # its explanation may quote
     places = [keys.comparison(id), keys.item(id), keys.lease(id), keys.LEASES, keys.SAMPLING, keys.SAMPLING_ATTEMPTS]
     return int(ledger.run("erase_item", [*places, keys.ERASED_COMPARISONS, keys.SAMPLING_CLAIMS, keys.skips(id)], [id]))
 

@@ -101,6 +101,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     through: str
     """Last entry of the log of labels that was read."""
+    took_s: float
+    """Seconds that it took to make."""
     labels: int
     """Labels that were looked at, the latest ones."""
     groups: dict[str, Group]

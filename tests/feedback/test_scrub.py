@@ -1,13 +1,15 @@
 """Single places: what is there once is removed once, and what is not there does no harm."""
 
+import random
 import time
 from pathlib import Path
 
 import pytest
 
-from feedback import comparisons, demonstration_reviews, interactions, keys, reviews, scrub, tombstones
+from feedback import checks, comparisons, demonstration_reviews, gold, interactions, keys, reviews, scrub, tombstones
 from feedback.client import Ledger, encode
-from tests.builders import NOON, make_completion, make_demonstration, make_interaction, make_prompt
+from feedback.records import GoldCheck
+from tests.builders import NOON, make_completion, make_demonstration, make_interaction, make_prompt, open_comparison
 
 pytestmark = pytest.mark.redis
 MARK = tombstones.Tombstone("acme", NOON.timestamp())
@@ -71,3 +73,17 @@ def test_what_reviewers_said_of_an_erased_item_goes_with_it(ledger: Ledger, tmp_
     assert ledger.redis.hkeys(keys.REVIEWS) == [made["other"][0]]
     assert "acme" not in "".join(map(str, ledger.redis.xrange(keys.AUDIT)))
     assert "reviews" not in scrub.everything(ledger, tmp_path, mark)
+
+
+def test_a_known_answer_to_an_erased_comparison_goes_with_it(ledger: Ledger) -> None:
+    made = {customer: open_comparison(ledger, customer=customer) for customer in ("acme", "other")}
+    for each in made.values():
+        check = GoldCheck(
+            comparison_id=each.id, created_at=NOON, pairs=[(0, 1)], source="operator", explanation="Fruit 0 says so."
+        )
+        gold.add(ledger, check)
+    copy = checks.copy_of(made["acme"], "gold", checks.like(made["acme"].id, random.Random(0)))
+    ledger.redis.set(keys.comparison(copy.id), encode(copy))
+    assert scrub.comparisons(ledger, tombstones.Tombstone("acme", time.time() + 1)) == 2
+    assert [check.comparison_id for check in gold.all_checks(ledger)] == [made["other"].id]
+    assert not ledger.redis.exists(keys.comparison(copy.id))

@@ -17,6 +17,8 @@ from feedback.records import GoldCheck, utc_now
 from workers.settings import WorkerSettings
 
 ACTOR = "audit"
+REST = 10.0
+"""How many times as long as its making took a report stands at least: a tenth of a core is enough for the next."""
 MOST_REVIEWS = 20
 """Items sent to reviewers in one run."""
 
@@ -32,8 +34,10 @@ def audit(ledger: Ledger, settings: WorkerSettings, known: dict[str, Facts] | No
         known: facts of comparisons from earlier runs of this process.
     """
     before = figures.latest(ledger)
-    if before is not None and before.through == gathering.last_entry(ledger):
-        return {}
+    if before is not None:
+        rested = (utc_now() - before.at).total_seconds() >= REST * before.took_s
+        if not rested or before.through == gathering.last_entry(ledger):
+            return {}
     window = gathering.gather(ledger, settings.audit_labels, known)
     now, known_checks = utc_now(), gold.all_checks(ledger)
     paused = pause(ledger, window, known_checks, settings.gold_bar_percent / 100)

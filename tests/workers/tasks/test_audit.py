@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from feedback import checks, comparisons, gold, keys, labelers, queues, reviews
@@ -22,6 +23,20 @@ def say(ledger: Ledger, comparison_id: str, name: str, ranking: list[list[int]],
     made = make_label(comparison, labeler=name, ranking=ranking, created_at=utc_now(), **label)
     ledger.redis.xadd(keys.LABELS, {"record": encode(made)})
     return made
+
+
+def labels_seen(ledger: Ledger) -> int:
+    """Return how many labels the latest report is on."""
+    found = figures.latest(ledger)
+    assert found is not None
+    return found.labels
+
+
+def rested(ledger: Ledger) -> None:
+    """Let the next audit begin at once, however long the last one took."""
+    found = figures.latest(ledger)
+    assert found is not None
+    figures.store(ledger, msgspec.structs.replace(found, took_s=0.0))
 
 
 def checked(ledger: Ledger, name: str, count: int, ranking: list[list[int]]) -> GoldCheck:
@@ -67,6 +82,7 @@ def test_an_operator_who_resumes_is_not_overruled_by_old_checks(ledger: Ledger, 
     checked(ledger, "rex", 12, WRONG)
     audit(ledger, settings)
     labelers.resume(ledger, "rex", "olga", "the check was wrong", lift=True)
+    rested(ledger)
     say(ledger, open_comparison(ledger).id, "rex", RIGHT)
     audit(ledger, settings)
     assert labelers.standing(ledger, "rex").state == "active"
@@ -75,6 +91,7 @@ def test_an_operator_who_resumes_is_not_overruled_by_old_checks(ledger: Ledger, 
 def test_without_new_labels_nothing_is_looked_at(ledger: Ledger, settings: WorkerSettings) -> None:
     say(ledger, open_comparison(ledger).id, "lee", RIGHT)
     audit(ledger, settings)
+    rested(ledger)
     before = figures.latest(ledger)
     assert audit(ledger, settings) == {}
     assert figures.latest(ledger) == before
@@ -85,6 +102,20 @@ def test_without_new_labels_nothing_is_looked_at(ledger: Ledger, settings: Worke
     assert after.labels == 2
 
 
+def test_an_audit_that_took_long_rests_longer(ledger: Ledger, settings: WorkerSettings) -> None:
+    say(ledger, open_comparison(ledger).id, "lee", RIGHT)
+    audit(ledger, settings)
+    first = figures.latest(ledger)
+    assert first is not None
+    say(ledger, open_comparison(ledger).id, "lee", RIGHT)
+    figures.store(ledger, msgspec.structs.replace(first, at=utc_now(), took_s=60.0))
+    audit(ledger, settings)
+    assert labels_seen(ledger) == 1
+    figures.store(ledger, msgspec.structs.replace(first, at=utc_now() - timedelta(seconds=601), took_s=60.0))
+    audit(ledger, settings)
+    assert labels_seen(ledger) == 2
+
+
 def test_what_divides_three_labelers_goes_to_a_reviewer_once(ledger: Ledger, settings: WorkerSettings) -> None:
     comparison = open_comparison(ledger, overlap=3)
     for name, ranking in (("a", RIGHT), ("b", WRONG), ("c", [[1], [3], [0], [2]])):
@@ -93,6 +124,7 @@ def test_what_divides_three_labelers_goes_to_a_reviewer_once(ledger: Ledger, set
     (review,) = reviews.open_reviews(ledger)
     assert (review.item_id, review.reason) == (comparison.id, "disagreement")
     say(ledger, open_comparison(ledger).id, "a", RIGHT)
+    rested(ledger)
     assert "reviews" not in audit(ledger, settings)
 
 
