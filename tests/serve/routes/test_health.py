@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.redis
 SUBMIT = {"token": 1, "submission_id": "0" * 32, "ranking": [[0]]}
+WRITE = {"token": 1, "submission_id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "response": "x"}
+REVISE = {"submission_id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "ranking": [[0]]}
 ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/v1/feedback", {"interaction_id": "int_0", "rating": 1}, {"client", "operator"}),
     ("POST", "/v1/labeling/next", {"queue": "training"}, {"labeler"}),
     ("POST", "/v1/labeling/items/cmp_0/heartbeat", {"token": 1}, {"labeler"}),
     ("POST", "/v1/labeling/items/cmp_0/submit", SUBMIT, {"labeler"}),
+    ("POST", "/v1/labeling/items/cmp_0/demonstration", WRITE, {"labeler"}),
+    ("PUT", "/v1/labeling/items/cmp_0/draft", {"token": 1, "draft": {}}, {"labeler"}),
+    ("GET", "/v1/labeling/labels", None, {"labeler"}),
+    ("GET", "/v1/labeling/labels/sub_0", None, {"labeler"}),
+    ("POST", "/v1/labeling/labels/sub_0/revise", REVISE, {"labeler"}),
     ("POST", "/v1/labeling/items/cmp_0/skip", {"token": 1, "reason": "other"}, {"labeler"}),
     ("POST", "/v1/labeling/items/cmp_0/report", {"token": 1, "reason": "other"}, {"labeler"}),
     ("POST", "/v1/labeling/items/cmp_0/return", {"token": 1}, {"labeler"}),
