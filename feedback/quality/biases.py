@@ -22,6 +22,8 @@ UNLIKELY = 0.001
 """Chance below which a bias is called one; many people are looked at, again and again."""
 ENOUGH = 20
 """Labels below which no habit is called one."""
+LONGER = 0.15
+"""Points by which the longer completion must win more often with one person than with all, whole interval."""
 SAME_SHARE = 0.5
 """Share of rankings that are the same by place on the page from which on they are called identical."""
 
@@ -141,8 +143,13 @@ def flag_use(by_item: Mapping[str, Sequence[Label]], completions: Mapping[str, i
     return {name: FlagUse(both=found[2], one=found[1], none=found[0]) for name, found in counts.items()}
 
 
-def habits(shown: Sequence[Shown]) -> list[str]:
-    """Return what is odd about how one person labels, in words for an operator."""
+def habits(shown: Sequence[Shown], usual: Estimate) -> list[str]:
+    """Return what is odd about how one person labels, in words for an operator.
+
+    Args:
+        shown: their labels.
+        usual: how often the longer completion wins with everybody: it often is the better one.
+    """
     if len(shown) < ENOUGH:
         return []
     found = []
@@ -152,6 +159,9 @@ def habits(shown: Sequence[Shown]) -> list[str]:
     if position_bias(shown) < UNLIKELY:
         won = first_wins(shown).value or 0.0
         found.append(f"follows the place on the page: what stands further up wins {won:.0%} of pairs")
+    longer = longer_wins(shown)
+    if longer.low is not None and usual.value is not None and longer.low > usual.value + LONGER:
+        found.append(f"prefers the longer: it wins {longer.value:.0%} of pairs, {usual.value:.0%} with everybody")
     if (share := commonest(shown)) > SAME_SHARE:
         found.append(f"{share:.0%} of the rankings are the same by place on the page")
     return found

@@ -8,6 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from zlib import crc32
 
 from feedback import gold, labels
@@ -30,6 +31,13 @@ MANY = 1e6
 """Odds beyond which the number says no more."""
 
 
+class Pool(NamedTuple):
+    """What holds for everybody together."""
+
+    agreement: Estimate
+    longer_wins: Estimate
+
+
 def build(
     window: Window, checks: Sequence[GoldCheck], now: datetime, quarantine: Mapping[str, list[Period]] | None = None
 ) -> Report:
@@ -38,14 +46,14 @@ def build(
     items = window.of_items()
     all_votes = [vote for item, given in items.items() for each in given for vote in votes(item, each)]
     rest = agreement.against_rest(all_votes)
-    pool = agreement.pairwise(all_votes)
+    shown = [each.shown for each in window.given]
+    pool = Pool(agreement.pairwise(all_votes), biases.longer_wins(shown))
     verdicts = detection.judge(following(items))
     by_id = {check.comparison_id: check for check in checks}
     people = {
         name: _person(given, rest.get(name, {}), pool, verdicts.get(name), by_id, now)
         for name, given in sorted(window.of_people().items())
     }
-    shown = [each.shown for each in window.given]
     return Report(
         at=now,
         through=window.through,
@@ -54,7 +62,7 @@ def build(
         people=people,
         slots=biases.slot_wins(shown),
         first_wins=biases.first_wins(shown),
-        longer_wins=biases.longer_wins(shown),
+        longer_wins=pool.longer_wins,
         flags=biases.flag_use(
             {item: [each.label for each in given] for item, given in items.items()},
             {item: len(given[0].facts.words) for item, given in items.items()},
@@ -109,7 +117,7 @@ def gold_results(given: Sequence[Given], by_id: Mapping[str, GoldCheck]) -> list
 def _person(
     given: Sequence[Given],
     rest: Mapping[str, tuple[float, float]],
-    pool: Estimate,
+    pool: Pool,
     verdict: detection.Verdict | None,
     by_id: Mapping[str, GoldCheck],
     now: datetime,
@@ -138,7 +146,10 @@ def _person(
         before=before,
         recent=recent,
         own=_own(given, rest, results, now),
-        flags=[*_suspicions(found, pool, before, recent, verdict), *biases.habits(shown)],
+        flags=[
+            *_suspicions(found, pool.agreement, before, recent, verdict),
+            *biases.habits(shown, pool.longer_wins),
+        ],
     )
 
 

@@ -6,9 +6,11 @@ import pytest
 
 from feedback.quality import biases
 from feedback.quality.biases import Shown
+from feedback.quality.figures import Estimate
 from tests.builders import make_comparison, make_label
 
 COMPARISON = make_comparison()
+USUAL = Estimate(0.5, 0.48, 0.52, 400)
 
 
 def shown(
@@ -92,7 +94,14 @@ def test_flags_are_counted_per_pair_of_labelers_and_completion() -> None:
 
 def test_habits_are_told_in_words_and_only_of_enough_labels() -> None:
     rushed = [shown(each.label.ranking, each.label.display_order, active_s=1.0) for each in first_is_best(30)]
-    found = biases.habits(rushed)
+    found = biases.habits(rushed, USUAL)
     assert [each.split()[0] for each in found] == ["faster", "follows", "100%"]
-    assert biases.habits(rushed[: biases.ENOUGH - 1]) == []
-    assert biases.habits(honest(100)) == []
+    assert biases.habits(rushed[: biases.ENOUGH - 1], USUAL) == []
+    assert biases.habits(honest(100), USUAL) == []
+
+
+def test_a_preference_for_the_longer_is_one_beyond_what_all_have() -> None:
+    words = [40, 30, 20, 10]
+    longest = [shown([[0], [1], [2], [3]], random.Random(seed).sample(range(4), 4), words) for seed in range(30)]
+    assert biases.habits(longest, USUAL) == ["prefers the longer: it wins 100% of pairs, 50% with everybody"]
+    assert biases.habits(longest, Estimate(0.9, 0.88, 0.92, 400)) == []
