@@ -75,5 +75,7 @@ def test_a_request_for_a_demonstration_shows_the_conversation_and_no_completions
 
 
 def test_only_prompts_that_may_hold_all_that_an_answer_says_are_closed_domain() -> None:
-    shown = {use_case: view(make_comparison(use_case=use_case))["closed_domain"] for use_case in ("", "extract", "chat")}
+    shown = {
+        use_case: view(make_comparison(use_case=use_case))["closed_domain"] for use_case in ("", "extract", "chat")
+    }
     assert shown == {"": True, "extract": True, "chat": False}
