@@ -98,7 +98,8 @@ def build(ledger: Ledger, root: Path, caps: Caps | None = None, without: Iterabl
 
 
 def _view(ledger: Ledger, without: frozenset[str]) -> View:
-    people = [key for key in access.list_keys(ledger) if key.role == "labeler"]
+    people = access.list_keys(ledger)
+    owners = {role: frozenset(key.owner for key in people if key.role == role) for role in ("client", "labeler")}
     return View(
         now=utc_now(),
         erased=tombstones.read(ledger),
@@ -107,7 +108,8 @@ def _view(ledger: Ledger, without: frozenset[str]) -> View:
         adjudicated=frozenset(reviews.adjudications(ledger)),
         discarded=frozenset(reviews.discarded(ledger)),
         reviewed=demonstration_reviews.latest(ledger),
-        labelers=frozenset(key.owner for key in people),
+        labelers=owners["labeler"],
+        customers=frozenset(key.owner for key in people) if owners["client"] else frozenset(),
         versions=frozenset(policy.version for policy in policies.list_policies(ledger)),
         keys={each.id: each.key_id for each in prompts.all_prompts(ledger)},
         without=without,

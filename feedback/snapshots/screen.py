@@ -40,6 +40,8 @@ MOST_MALFORMED = 0.01
 """Share of malformed rows from which no snapshot is built."""
 FEW = 3
 """So many malformed rows fail no build, however few rows there are."""
+KEYLESS = ("labeler:", "import:")
+"""How the customers of what labelers wrote, and of imported sets, begin."""
 Pair = tuple[Label, Comparison]
 
 
@@ -58,6 +60,8 @@ class View(NamedTuple):
     """Demonstration id -> the last review of it."""
     labelers: frozenset[str]
     """Names that ever had a key to label; empty where nothing is known, and then everybody passes."""
+    customers: frozenset[str]
+    """Names that ever had a key; empty where no customer's is known."""
     versions: frozenset[str]
     """Policies in the registry; empty where nothing is known."""
     keys: Mapping[str, str]
@@ -69,6 +73,10 @@ class View(NamedTuple):
         """Return why this build leaves out these people's rows, or an empty string."""
         named = self.without & {f"customer:{customer}", f"labeler:{labeler}"}
         return f"without {min(named)}" if named else ""
+
+    def strange(self, customer: str) -> bool:
+        """Tell whether nobody by this name was ever let in; labelers' own prompts and imported sets have no key."""
+        return bool(self.customers) and customer not in self.customers and not customer.startswith(KEYLESS)
 
     def timely(self, made: datetime) -> bool:
         """Tell whether a record may have been made at this moment."""
@@ -135,6 +143,8 @@ def why_not(label: Label, comparison: Comparison | None, view: View) -> str:
     key_id = comparison.key_id or view.keys.get(comparison.prompt_id, "")
     if view.withdrawn.covers(comparison.customer, key_id):
         return "consent withdrawn"
+    if view.strange(comparison.customer):
+        return "unknown customer"
     return _of_people(label, comparison, view) or _of_content(label, comparison, view)
 
 
@@ -168,6 +178,8 @@ def demonstration(each: Demonstration, view: View) -> str:
         return f"{review.verdict} by a reviewer"
     if view.withdrawn.covers(each.customer, view.keys.get(each.prompt_id, "")):
         return "consent withdrawn"
+    if view.strange(each.customer):
+        return "unknown customer"
     if view.labelers and each.labeler not in view.labelers:
         return "unknown labeler"
     if in_quarantine(view.quarantined.get(each.labeler, []), each.created_at):
@@ -183,6 +195,8 @@ def prompt(each: Prompt, view: View) -> str:
         return wanted
     if view.withdrawn.covers(each.customer, each.key_id):
         return "consent withdrawn"
+    if view.strange(each.customer):
+        return "unknown customer"
     return "" if view.timely(each.created_at) else "impossible time"
 
 

@@ -22,6 +22,7 @@ CLEAR = View(
     discarded=frozenset(),
     reviewed={},
     labelers=frozenset(),
+    customers=frozenset(),
     versions=frozenset(),
     keys={},
 )
@@ -62,6 +63,8 @@ def test_what_is_held_out_stays_out_of_training() -> None:
         ({"quarantined": {"lee": [(LATER, None)], "ann": [(NOON, None)]}}, ""),
         ({"labelers": frozenset({"ann"})}, "unknown labeler"),
         ({"labelers": frozenset({"lee"})}, ""),
+        ({"customers": frozenset({"other"})}, "unknown customer"),
+        ({"customers": frozenset({"acme"})}, ""),
         ({"versions": frozenset({"policy-0001"})}, "unknown version"),
         ({"versions": frozenset({"policy-0000"})}, ""),
         ({"adjudicated": frozenset({"cmp_1"})}, "adjudicated"),
@@ -91,6 +94,15 @@ def test_what_the_ledger_says_beside_the_label_counts(view: dict[str, Any], why:
 )
 def test_what_the_label_says_itself_counts(label: dict[str, Any], why: str) -> None:
     assert reason(label) == why
+
+
+def test_what_labelers_wrote_and_imported_sets_need_no_key() -> None:
+    view = {"customers": frozenset({"acme"})}
+    assert reason(view=view, customer="labeler:lee") == ""
+    assert reason(view=view, customer="import:shop:acme") == ""
+    assert screen.prompt(make_prompt(customer="other"), CLEAR._replace(**view)) == "unknown customer"
+    written = make_demonstration(make_prompt(customer="other"))
+    assert screen.demonstration(written, CLEAR._replace(**view)) == "unknown customer"
 
 
 def test_a_withdrawn_key_counts_where_the_comparison_names_it() -> None:
