@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, cast
 
-from feedback import comparisons, keys, submissions
+from feedback import comparisons, keys, submissions, votes
 from feedback.client import Ledger, decode
 from feedback.quality.biases import Shown
 from feedback.records import Label, Purpose
@@ -78,7 +78,9 @@ def last_entry(ledger: Ledger) -> str:
 
 
 def gather(ledger: Ledger, most: int, known: dict[str, Facts] | None = None) -> Window:
-    """Return what the last ``most`` entries of the log of labels say now; labels of erased comparisons are left out.
+    """Return what the last ``most`` entries of the log of labels say now.
+
+    Labels of erased comparisons and customers' votes are left out: who votes is no labeler.
 
     Args:
         ledger: where they are.
@@ -89,7 +91,7 @@ def gather(ledger: Ledger, most: int, known: dict[str, Facts] | None = None) -> 
     through = last_entry(ledger)
     entries = _last(ledger, most)
     decoded = [(entry_id, decode(fields["record"], Label)) for entry_id, fields in reversed(entries)]
-    labels = [label for _, label in submissions.latest(decoded)]
+    labels = [label for _, label in submissions.latest(decoded) if label.labeler_group != votes.GROUP]
     wanted = {label.comparison_id for label in labels}
     for id in facts.keys() - wanted:
         del facts[id]

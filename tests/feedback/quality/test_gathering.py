@@ -1,6 +1,6 @@
 """Gathering: the latest labels as they count now, with what their labelers saw."""
 
-from feedback import keys, labels
+from feedback import keys, labels, votes
 from feedback.client import Ledger, encode
 from feedback.quality import gathering
 from feedback.records import Comparison, Label
@@ -70,3 +70,9 @@ def test_a_check_counts_as_a_label_of_what_it_repeats(ledger: Ledger) -> None:
 def test_nothing_is_an_empty_window(ledger: Ledger) -> None:
     assert gathering.gather(ledger, 10) == gathering.Window([], "")
     assert gathering.last_entry(ledger) == ""
+
+
+def test_a_customer_who_votes_is_no_labeler(ledger: Ledger) -> None:
+    comparison = labelled(ledger)
+    append(ledger, make_label(comparison, labeler="acme", labeler_group=votes.GROUP))
+    assert set(gathering.gather(ledger, 10).of_people()) == {"lee"}
