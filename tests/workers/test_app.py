@@ -261,4 +261,4 @@ def test_a_message_reaches_its_own_queue_and_no_other(broker: Any) -> None:
 
 def test_the_application_has_one_task_for_each_entry_of_the_timetable() -> None:
     app = make_app(WorkerSettings())
-    assert {"curate", "sample", "sweep", "archive"} <= set(app.tasks)
+    assert {"curate", "sample", "sweep", "audit", "archive"} <= set(app.tasks)
