@@ -154,7 +154,7 @@ def _show(found: Snapshot, as_json: bool) -> None:
             ("demonstrations", found.demonstrations),
             ("prompts", found.prompts),
             ("content", found.content_sha256),
-            ("caps", ", ".join(f"{name} {value:g}" for name, value in found.caps.items()) or "-"),
+            ("caps", _caps(found) or "-"),
             *((f"made harmless, {what}", count) for what, count in found.neutralised.items()),
         ]
     )
@@ -162,6 +162,12 @@ def _show(found: Snapshot, as_json: bool) -> None:
     if rows:
         rows.sort(key=lambda row: (row[0], -row[2]))
         output.show_table(["NOT INSIDE", "WHY", "ROWS"], rows)
+
+
+def _caps(found: Snapshot) -> str:
+    """Return the caps in words; a snapshot of before there were any has none."""
+    shares = [f"{name} {found.caps[f'{name}_share']:.1%}" for name in ("labeler", "customer", "votes") if found.caps]
+    return ", ".join([*shares, f"nobody below {found.caps['at_least']} rows"]) if shares else ""
 
 
 def _first(made: exchange.Summary, reason: str) -> str:

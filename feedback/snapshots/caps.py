@@ -65,7 +65,7 @@ def apply(pairs: list[Pair], caps: Caps) -> tuple[list[Pair], dict[str, str], di
         left_out |= beyond
         for name, share, whose in rules:
             rows = _by_party(pairs, whose)
-            possible = applied.setdefault(f"{name}_share", max(share, 2 / len(rows)) if rows else share)
+            possible = applied.setdefault(f"{name}_share", min(1.0, max(share, 2 / len(rows))) if rows else share)
             most = max(caps.at_least, level([len(each) for each in rows.values()], possible))
             over = {id for ids in rows.values() for id in ids[most:]}
             applied[f"most_of_one_{name}"] = most

@@ -127,6 +127,7 @@ def test_a_snapshot_is_built_shown_checked_and_held_against_one_without_somebody
     shown = run("snapshot", "show")
     assert part["id"] in shown.out
     assert "without labeler:lee" in shown.out
+    assert "labeler 100.0%, customer 100.0%, votes 10.0%, nobody below 100 rows" in shown.out
     assert "3 rows are what they were" in run("snapshot", "verify", whole["id"]).out
     found = run("snapshot", "compare", whole["id"], part["id"], "--json").json
     assert found == {
