@@ -59,11 +59,15 @@ def clear_pairs(given: Sequence[Given]) -> list[tuple[int, int]]:
 
 
 def split(items: Mapping[str, Sequence[Given]], below: float) -> list[Split]:
-    """Return the comparisons that at least `VOTERS` labelers order alike in less than this share of pairs."""
+    """Return the comparisons that at least `VOTERS` labelers order alike in less than this share of pairs.
+
+    Only once all were heard: an item under review is given to nobody else, and those that labelers agree on would have
+    more labels than the others.
+    """
     found = []
     for item, given in items.items():
         ordinary = [each for each in given if each.facts.purpose in ORDINARY]
-        if len(ordinary) >= VOTERS:
+        if len(ordinary) >= max([VOTERS, *(each.facts.overlap for each in ordinary)]):
             alike = agreement.share([vote for each in ordinary for vote in votes(item, each)])
             if alike is not None and alike < below:
                 found.append(Split(item, alike, len(ordinary)))

@@ -30,6 +30,8 @@ class Facts(NamedTuple):
     subject: str
     """The comparison itself, or the one that it repeats."""
     language: str
+    overlap: int = 1
+    """How many labelers are asked."""
 
 
 class Given(NamedTuple):
@@ -120,7 +122,7 @@ def _learn(ledger: Ledger, ids: list[str], facts: dict[str, Facts]) -> None:
         for id, found in zip(page, comparisons.get_many(ledger, page), strict=True):
             if found is not None:
                 words = [len(each.text.split()) for each in found.completions]
-                facts[id] = Facts(words, found.purpose, found.check_of or id, found.language)
+                facts[id] = Facts(words, found.purpose, found.check_of or id, found.language, found.overlap)
 
 
 def today(given: Iterable[Given], now: datetime) -> int:

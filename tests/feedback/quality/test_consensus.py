@@ -50,3 +50,11 @@ def test_what_divides_three_labelers_is_split() -> None:
     assert found.agreement < 0.4
     assert consensus.split({"cmp_1": [given(name, ORDER) for name in "abc"]}, 0.4) == []
     assert consensus.split({"cmp_1": divided[:2]}, 0.4) == []
+
+
+def test_an_item_is_not_taken_away_before_all_were_heard() -> None:
+    divided = [given("a", ORDER), given("b", ORDER[::-1]), given("c", [[1], [3], [0], [2]])]
+    four = [each._replace(facts=each.facts._replace(overlap=4)) for each in divided]
+    assert consensus.split({"cmp_1": four}, 0.4) == []
+    last = given("d", [[2], [1], [3], [0]])
+    assert len(consensus.split({"cmp_1": [*four, last._replace(facts=four[0].facts)]}, 0.6)) == 1

@@ -20,7 +20,7 @@ def labelled(ledger: Ledger, name: str = "lee", **changes: object) -> Comparison
 def test_a_label_comes_with_words_purpose_and_subject(ledger: Ledger) -> None:
     comparison = labelled(ledger, completions=[make_completion("one two three"), make_completion("one")], k=2)
     found = gathering.gather(ledger, 100)
-    assert [each.facts for each in found.given] == [gathering.Facts([3, 1], "training", comparison.id, "")]
+    assert [each.facts for each in found.given] == [gathering.Facts([3, 1], "training", comparison.id, "", 1)]
     assert found.through == gathering.last_entry(ledger)
 
 
