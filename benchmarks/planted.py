@@ -1,7 +1,8 @@
 """Prompts made up for measuring curation, with planted cases whose verdicts are known beforehand.
 
 Words are drawn from a made-up vocabulary. Every text has a serial number near its beginning, so that nothing repeats
-by chance; one text in five has the number behind a template that it shares with many, as programs send them.
+by chance; one text in five has the number behind a template that it shares with many, as programs send them. As many
+more prompts, as many more customers and templates.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ WORDS = [a + b + c for a in CONSONANTS for b in VOWELS for c in ENDS]
 CAPPED_PROMPTS = 250
 """How many prompts each customer sends who sends too many."""
 TEMPLATE_CHARS = 100
+TEMPLATE_PROMPTS = 2_000
+"""There is a template for so many prompts."""
 PERSONAL = {
     "email": "ada.{}@lovelace.org",
     "phone": "+49 30 90{:06d}",
@@ -53,7 +56,7 @@ def make(count: int, seed: int = 1) -> Made:
     another and 2 % one character too few; 2.5 % are of customers above the cap of 200.
     """
     rng = random.Random(seed)
-    templates = [_words(rng, TEMPLATE_CHARS) for _ in range(50)]
+    templates = [_words(rng, TEMPLATE_CHARS) for _ in range(max(1, count // TEMPLATE_PROMPTS))]
     pairs = {"exact": count // 20, "prefix": count * 3 // 100, "near": count // 50}
     capped = count // 10_000
     singles = count - 2 * sum(pairs.values()) - capped * CAPPED_PROMPTS
@@ -65,13 +68,13 @@ def make(count: int, seed: int = 1) -> Made:
             texts += [one, _twin(rng, one, case)]
     rng.shuffle(texts)
     customers = max(1, count // 100)
-    asked = [_asked(f"customer {place % customers}", text) for place, text in enumerate(texts)]
+    drawn = [(f"customer {place % customers}", text) for place, text in enumerate(texts)]
     for customer in range(capped):
-        for _ in range(CAPPED_PROMPTS):
-            asked.append(_asked(f"capped {customer}", _text(rng, next(serial), templates)))
-    rng.shuffle(asked)
+        drawn += [(f"capped {customer}", _text(rng, next(serial), templates)) for _ in range(CAPPED_PROMPTS)]
+    rng.shuffle(drawn)
     planted = {**pairs, "cap": capped * (CAPPED_PROMPTS - 200)}
     refused = {"duplicate": pairs["exact"] + pairs["prefix"], "customer cap": planted["cap"]}
+    asked = [_asked(customer, text) for customer, text in drawn]
     return Made(asked, {"kept": count - sum(refused.values()), **refused}, planted)
 
 
@@ -92,7 +95,8 @@ def personal(count: int, share: float, seed: int = 1) -> list[tuple[str, str]]:
 
 
 def _asked(customer: str, text: str) -> Asked:
-    return Asked(customer, [Message(role="user", content=text)])
+    """Return a prompt that lies in memory beside the one asked before it, as if both had just arrived."""
+    return Asked(customer.encode().decode(), [Message(role="user", content=text.encode().decode())])
 
 
 def _text(rng: random.Random, serial: int, templates: list[str]) -> str:
