@@ -40,7 +40,7 @@ class WorkerSettings(Settings):
     """Seconds after which a sampling task starts nothing new, so that its process can be recycled."""
     sampling_attempt_s: float = Field(default=40.0, gt=0, le=40)
     """Seconds that one comparison may take to sample before it is tried again later."""
-    claim_s: float = Field(default=5.0, ge=1, le=600)
+    claim_s: float = Field(default=2.0, ge=1, le=600)
     """Seconds without a heartbeat after which a claimed comparison goes to another sampler; fencing makes one that is
     taken from a sampler that was only slow cost time and nothing else."""
 
