@@ -60,7 +60,7 @@ def test_pandalms_published_agreement_comes_out_of_the_ledger(ledger: Ledger, da
     names = [f"import:pandalm-3annotators:annotator{number}" for number in (1, 2, 3)]
     pairs = [(names[0], names[1]), (names[0], names[2]), (names[1], names[2])]
     assert [round(agreement.kappa(found, *pair), 3) for pair in pairs] == [0.864, 0.884, 0.865]
-    assert round(agreement.alpha(found).value or 0, 3) == 0.871
+    assert round(agreement.alpha(found, resamples=2).value or 0, 3) == 0.871
     assert round(agreement.unanimous(found, 3), 3) == 0.886
 
 
@@ -81,4 +81,4 @@ def test_the_crowds_published_agreement_comes_out_of_the_ledger(ledger: Ledger, 
     found = votes(ledger)
     assert round(agreement.pairwise(found, ties=True).value or 0, 3) == 0.509
     assert round(agreement.pairwise(found).value or 0, 3) == 0.696
-    assert round(agreement.alpha(found).value or 0, 3) == 0.263
+    assert round(agreement.alpha(found, resamples=2).value or 0, 3) == 0.263
