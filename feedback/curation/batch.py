@@ -36,11 +36,11 @@ def judge(asked: Iterable[tuple[str, Sequence[Message]]], rules: Rules) -> Itera
         if verdict is None:
             verdict = verdicts[customer] = VERDICTS[split_of(customer, rules)]
         text = text_of(messages)
-        if index.repeats(text):
-            yield verdict["duplicate"]
-        elif kept.get(customer, 0) >= rules.most_per_customer:
-            yield verdict["customer cap"]
-        else:
-            index.add(text)
-            kept[customer] = kept.get(customer, 0) + 1
+        before = kept.get(customer, 0)
+        if before >= rules.most_per_customer:
+            yield verdict["duplicate" if index.repeats(text) else "customer cap"]
+        elif index.add(text):
+            kept[customer] = before + 1
             yield verdict["kept"]
+        else:
+            yield verdict["duplicate"]

@@ -58,13 +58,19 @@ class PrefixIndex:
         place = found.bisect_left(wanted)
         return place < len(found) and bool(found[place].startswith(wanted))
 
-    def add(self, text: str) -> None:
-        """Add a kept text."""
-        new = entry(text)
-        found = self._entries.get(new[:SHORT_CHARS])
+    def add(self, text: str) -> bool:
+        """Add a text unless it repeats one; return whether it was added."""
+        wanted = probe(text)
+        head = wanted[:SHORT_CHARS]
+        found = self._entries.get(head)
         if found is None:
-            self._entries[new[:SHORT_CHARS]] = new
+            self._entries[head] = entry(text)
         elif isinstance(found, str):
-            self._entries[new[:SHORT_CHARS]] = SortedList((found, new))
+            if found.startswith(wanted):
+                return False
+            self._entries[head] = SortedList((found, entry(text)))
+        elif self.repeats(text):
+            return False
         else:
-            found.add(new)
+            found.add(entry(text))
+        return True

@@ -14,7 +14,15 @@ RULES = Rules(most_per_customer=3)
 
 
 def test_the_first_of_a_kind_is_kept_and_a_cap_counts_only_what_was_kept() -> None:
-    asked = [("a", "One?"), ("a", "ONE?"), ("b", "One?"), ("a", "Two?"), ("a", "Three?"), ("a", "Four?"), ("b", "Four?")]
+    asked = [
+        ("a", "One?"),
+        ("a", "ONE?"),
+        ("b", "One?"),
+        ("a", "Two?"),
+        ("a", "Three?"),
+        ("a", "Four?"),
+        ("b", "Four?"),
+    ]
     found = list(judge([(customer, make_messages(text)) for customer, text in asked], RULES))
     assert [each.outcome for each in found] == [
         "kept",
