@@ -83,7 +83,7 @@ def quota(overlap: int, count: int) -> dict[str, Any]:
     """Let 50 labelers empty a queue, some of whom leave items lying; judge by their own record."""
     with Front(DIRECTORY / f"overlap-{overlap}", LABELERS) as front, sweeping(front.ledger):
         queues.put(front.ledger, "training", overlap=overlap, lease_s=LEASE_S)
-        ids = fill(front.ledger, front.redis_port, count, overlap=overlap)
+        ids = fill(front.ledger, count, overlap=overlap)
         shift = Shift(
             sites=[front.site],
             seconds=240.0,
@@ -149,7 +149,7 @@ def rate(rounds: int) -> dict[str, Any]:
     """Lease and submit as fast as it goes, in rounds."""
     found, waits = [], dict[str, list[float]](lease=[], submit=[])
     with Front(DIRECTORY / "rate", RATE_LABELERS) as front:
-        fill(front.ledger, front.redis_port, int((rounds + 1) * RATE_S * 1_500))
+        fill(front.ledger, int((rounds + 1) * RATE_S * 1_500))
         for number in range(rounds + 1):
             record = work(Shift(sites=[front.site], seconds=RATE_S, seed=number))
             if number == 0:
@@ -179,7 +179,7 @@ def size(large: int, rounds: int) -> dict[str, Any]:
         for number in range(rounds + 1):
             for name, front in fronts.items():
                 missing = levels[name] + SIZE_PAIRS // 2 - leases.waiting(front.ledger, "training")
-                fill(front.ledger, front.redis_port, max(0, missing))
+                fill(front.ledger, max(0, missing))
                 if number == 0:
                     settled(front.ledger)
                     front.ledger.redis.config_resetstat()

@@ -1,49 +1,45 @@
-"""Many open comparisons at once, as the ledger would hold them had they been sampled: written past the client.
+"""Many open comparisons at once, as the ledger would hold them had they been sampled: written inside Redis.
 
 Knows the keys of an open comparison; a test compares what is written with what `feedback.comparisons` writes.
 """
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Iterator
 
 from feedback import keys
 from feedback.client import Ledger, encode
-from feedback.ids import new_id
 from feedback.records import Comparison, Completion, Message, utc_now
 
 CHUNK = 5_000
 K = 4
+SCRIPT = """
+local stamp, first, last, queue, overlap, at, before, after = unpack(ARGV)
+for n = tonumber(first), tonumber(last) do
+  local id = string.format('cmp_%s7%019x', stamp, n)
+  local place = string.format('%.4f', tonumber(at) + n * 1e-4)
+  redis.call('SET', KEYS[1] .. id, before .. id .. after)
+  redis.call('HSET', KEYS[2] .. id, 'queue', queue, 'slots', overlap, 'score', place, 'token', 0, 'labels', 0)
+  redis.call('ZADD', KEYS[3], place, id)
+end
+"""
 
 
-def fill(ledger: Ledger, port: int, count: int, *, overlap: int = 1, queue: str = "training") -> list[str]:
+def fill(ledger: Ledger, count: int, *, overlap: int = 1, queue: str = "training") -> list[str]:
     """Open this many comparisons and return their ids, oldest first.
 
     The ledger syncs its log each second instead of at each write meanwhile; what it holds afterwards is the same.
     """
-    ids = [new_id("cmp") for _ in range(count)]
+    stamp, at = f"{time.time_ns() // 1_000_000:012x}", f"{time.time():.4f}"
+    before, after = encode(example("ID", overlap)).split("ID", 1)
+    places = [keys.comparison(""), keys.item(""), keys.queue(queue)]
+    run = ledger.redis.register_script(SCRIPT)
     ledger.redis.config_set("appendfsync", "everysec")
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        for begin in range(0, count, CHUNK):
-            part = ids[begin : begin + CHUNK]
-            connection.sendall(b"".join(commands(part, overlap, queue, time.time())))
-            _swallow(connection, 3 * len(part))
+    for first in range(0, count, CHUNK):
+        last = min(first + CHUNK, count) - 1
+        run(places, [stamp, first, last, queue, overlap, at, before, after])
     ledger.redis.config_set("appendfsync", "always")
-    return ids
-
-
-def commands(ids: list[str], overlap: int, queue: str, at: float) -> Iterator[bytes]:
-    """Yield the writes that open each comparison, in Redis' protocol."""
-    template = example("ID", overlap)
-    before, after = encode(template).split('"ID"', 1)
-    for number, id in enumerate(ids):
-        place = f"{at + number * 1e-4:.4f}"
-        yield _command("SET", keys.comparison(id), f'{before}"{id}"{after}')
-        state = {"queue": queue, "slots": str(overlap), "score": place, "token": "0", "labels": "0"}
-        yield _command("HSET", keys.item(id), *(word for pair in state.items() for word in pair))
-        yield _command("ZADD", keys.queue(queue), place, id)
+    return [f"cmp_{stamp}7{number:019x}" for number in range(count)]
 
 
 def example(id: str, overlap: int = 1) -> Comparison:
@@ -69,22 +65,3 @@ def example(id: str, overlap: int = 1) -> Comparison:
             for index in range(K)
         ],
     )
-
-
-def _command(*words: str) -> bytes:
-    parts = [word.encode() for word in words]
-    return b"*%d\r\n%s" % (len(parts), b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
-
-
-def _swallow(connection: socket.socket, replies: int) -> None:
-    """Read so many one-line replies.
-
-    Raises:
-        RuntimeError: one of them is an error.
-    """
-    seen = 0
-    while seen < replies:
-        text = connection.recv(1 << 16)
-        if not text or text.startswith(b"-") or b"\n-" in text:
-            raise RuntimeError(f"Redis refused a write: {text[:200]!r}")
-        seen += text.count(b"\n")

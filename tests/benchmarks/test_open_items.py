@@ -1,17 +1,17 @@
 """Open comparisons written past the client are what the ledger itself would have written."""
 
 import pytest
+import redis
 
 from benchmarks.open_items import CHUNK, K, example, fill
 from feedback import comparisons, keys, leases
 from feedback.client import Ledger
 from tests.builders import make_prompt
-from tests.conftest import RedisServer
 
 
 @pytest.mark.redis
-def test_what_is_filled_in_is_what_sampling_would_have_opened(ledger: Ledger, redis_server: RedisServer) -> None:
-    (written,) = fill(ledger, redis_server.port, 1, overlap=2)
+def test_what_is_filled_in_is_what_sampling_would_have_opened(ledger: Ledger) -> None:
+    (written,) = fill(ledger, 1, overlap=2)
     shown = example("cmp_1", overlap=2)
     planned = comparisons.plan(ledger, make_prompt(), K, overlap=2)
     (claim,) = comparisons.claim(ledger, 1, 60)
@@ -26,15 +26,15 @@ def test_what_is_filled_in_is_what_sampling_would_have_opened(ledger: Ledger, re
 
 
 @pytest.mark.redis
-def test_all_of_many_are_there_and_every_write_is_synced_again(ledger: Ledger, redis_server: RedisServer) -> None:
+def test_all_of_many_are_there_and_every_write_is_synced_again(ledger: Ledger) -> None:
     count = CHUNK + 7
-    assert len(set(fill(ledger, redis_server.port, count))) == count
+    assert len(set(fill(ledger, count))) == count
     assert leases.waiting(ledger, "training") == count
     assert ledger.redis.config_get("appendfsync") == {"appendfsync": "always"}
 
 
 @pytest.mark.redis
-def test_a_write_that_redis_refuses_is_an_error(ledger: Ledger, redis_server: RedisServer) -> None:
+def test_a_write_that_redis_refuses_is_an_error(ledger: Ledger) -> None:
     ledger.redis.set(keys.queue("training"), "no zset")
-    with pytest.raises(RuntimeError, match="WRONGTYPE"):
-        fill(ledger, redis_server.port, 1)
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        fill(ledger, 1)
