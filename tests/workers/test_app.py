@@ -17,6 +17,7 @@ from feedback.client import Ledger
 from feedback.records import Interaction
 from workers.app import HARD_LIMIT_S, SOFT_LIMIT_S, VISIBILITY_S, make_app, options
 from workers.settings import WorkerSettings
+from workers.tasks.sample import AT_FIRST
 
 Ask = Callable[..., Interaction]
 Eventually = Callable[..., None]
@@ -112,7 +113,7 @@ def test_a_worker_killed_while_it_samples_costs_no_comparison(
     api.delay_s = 3.0
     for number in range(10):
         ask(f"Name {number} rivers.", customer=f"customer {number % 4}")
-    eventually(lambda: api.in_flight >= 10)
+    eventually(lambda: api.in_flight >= AT_FIRST)
     stage.workers.kill(stage.worker)
     assert comparisons.being_sampled(ledger) == 10
     api.delay_s = 0.0
@@ -127,7 +128,7 @@ def test_a_worker_that_was_frozen_wakes_up_and_changes_nothing(
     api.delay_s = 2.0
     for number in range(5):
         ask(f"Name {number} mountains.", customer=f"customer {number}")
-    eventually(lambda: api.in_flight >= 5)
+    eventually(lambda: api.in_flight >= AT_FIRST)
     os.killpg(stage.worker.pid, signal.SIGSTOP)
     with monkeypatch.context() as patch:
         patch.setitem(stage.workers.environment, "WHETSTONE_WORKERS_METRICS_PORT", "0")  # the first has the port
