@@ -31,7 +31,17 @@ from feedback.records.people import ApiKey, Session
 from feedback.records.serving import AuditEntry, Canary, SwapEvent
 from feedback.records.traffic import Battle, Erasure, Interaction, Rating, Share
 from feedback.records.training import Decision, EvaluationReport, Policy, RewardModel, Round, Snapshot
-from feedback.records.work import Comparison, Completion, Contest, Lease, Prompt, QueueConfig, Review, Shot, WrittenPrompt
+from feedback.records.work import (
+    Comparison,
+    Completion,
+    Contest,
+    Lease,
+    Prompt,
+    QueueConfig,
+    Review,
+    Shot,
+    WrittenPrompt,
+)
 
 __all__ = [
     "Adjudication",
