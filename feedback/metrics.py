@@ -132,13 +132,13 @@ completions_sampled_total = Counter(
 completions_unused_total = Counter(
     "whetstone_completions_unused",
     "Completions sampled and not used, because they were empty, equal or similar to another of their comparison.",
-    ["why"],
+    ["reason"],
     registry=REGISTRY,
 )
 sampling_fallbacks_total = Counter(
     "whetstone_sampling_fallbacks",
     "Requests for completions that live answered because no replica held the model (an alias, or version).",
-    ["model"],
+    ["alias"],
     registry=REGISTRY,
 )
 comparisons_buried = Gauge(

@@ -127,7 +127,7 @@ class Sampler:
         except UnknownModel:
             if model == mixtures.LIVE:
                 raise
-            sampling_fallbacks_total.labels(model=mixtures.kind_of(model)).inc()
+            sampling_fallbacks_total.labels(alias=mixtures.kind_of(model)).inc()
             return await self._ask(comparison, model, count, attempt, again, instead=mixtures.LIVE)
 
     async def _ask(
@@ -194,14 +194,14 @@ class _Gathered:
             if len(self._different) - before == most:
                 break
             if not completion.text.strip():
-                completions_unused_total.labels(why="empty").inc()
+                completions_unused_total.labels(reason="empty").inc()
                 continue
             twin = likeness.twin(completion.text, [each.text for each in self._different])
             if twin is None:
                 self._different.append(completion)
                 continue
             equal = completion.text.strip() == self._different[twin].text.strip()
-            completions_unused_total.labels(why="equal" if equal else "similar").inc()
+            completions_unused_total.labels(reason="equal" if equal else "similar").inc()
             if not equal:
                 self._similar.append(msgspec.structs.replace(completion, similar_to=twin))
         return len(self._different) - before

@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from feedback.errors import DataError, InvalidRow
-from feedback.snapshots import COMPARISONS, DEMONSTRATIONS, PROMPTS
+from feedback.snapshots.rows import COMPARISONS, DEMONSTRATIONS, PROMPTS
 from trainer.data import (
     BadRows,
     Counts,

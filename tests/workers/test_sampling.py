@@ -113,7 +113,7 @@ def test_a_version_that_nobody_holds_is_replaced_by_live_and_the_stamp_says_so(
 
 
 def fallbacks(model: str) -> float:
-    return float(sampling_fallbacks_total.labels(model=model)._value.get())
+    return float(sampling_fallbacks_total.labels(alias=model)._value.get())
 
 
 def test_policies_that_are_compared_answer_once_each_even_if_they_agree(settings: WorkerSettings, api: Any) -> None:

@@ -36,6 +36,8 @@ ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/v1/labeling/items/cmp_0/return", {"token": 1}, {"labeler"}),
     ("GET", "/v1/labeling/queues", None, {"labeler"}),
     ("GET", "/v1/operations/queues", None, {"operator"}),
+    ("GET", "/v1/operations/contests", None, {"operator"}),
+    ("POST", "/v1/operations/contests", {"a": "policy-0001", "b": "policy-0002"}, {"operator"}),
     ("PUT", "/v1/operations/queues/training", {"daily_goal": 5}, {"operator"}),
     ("GET", "/v1/labeling/me", None, {"labeler"}),
     ("GET", "/v1/operations/status", None, {"operator"}),
