@@ -35,10 +35,12 @@ def fill(ledger: Ledger, count: int, *, overlap: int = 1, queue: str = "training
     places = [keys.comparison(""), keys.item(""), keys.queue(queue)]
     run = ledger.redis.register_script(SCRIPT)
     ledger.redis.config_set("appendfsync", "everysec")
-    for first in range(0, count, CHUNK):
-        last = min(first + CHUNK, count) - 1
-        run(places, [stamp, first, last, queue, overlap, at, before, after])
-    ledger.redis.config_set("appendfsync", "always")
+    try:
+        for first in range(0, count, CHUNK):
+            last = min(first + CHUNK, count) - 1
+            run(places, [stamp, first, last, queue, overlap, at, before, after])
+    finally:
+        ledger.redis.config_set("appendfsync", "always")
     return [f"cmp_{stamp}7{number:019x}" for number in range(count)]
 
 

@@ -38,3 +38,4 @@ def test_a_write_that_redis_refuses_is_an_error(ledger: Ledger) -> None:
     ledger.redis.set(keys.queue("training"), "no zset")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         fill(ledger, 1)
+    assert ledger.redis.config_get("appendfsync") == {"appendfsync": "always"}
