@@ -37,6 +37,8 @@ ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/v1/labeling/queues", None, {"labeler"}),
     ("GET", "/v1/operations/queues", None, {"operator"}),
     ("GET", "/v1/operations/contests", None, {"operator"}),
+    ("GET", "/v1/operations/export", None, {"operator"}),
+    ("GET", "/v1/operations/snapshots", None, {"operator"}),
     ("POST", "/v1/operations/contests", {"a": "policy-0001", "b": "policy-0002"}, {"operator"}),
     ("PUT", "/v1/operations/queues/training", {"daily_goal": 5}, {"operator"}),
     ("GET", "/v1/labeling/me", None, {"labeler"}),
