@@ -71,20 +71,11 @@ class _Handler(BaseHTTPRequestHandler):
             api.requests.append({"headers": dict(self.headers), "path": self.path, **body})
             api.in_flight += 1
             api.most_in_flight = max(api.most_in_flight, api.in_flight)
-        time.sleep(api.delay_s)
-        if api.poison and api.poison == body["messages"][-1]["content"]:
-            api.poisoned.set()
-            time.sleep(5.0)
-        if self.headers["Authorization"] != f"Bearer {KEY}":
-            status, answer = 401, {"error": {"message": "no such key"}}
-        elif api.status != 200:
-            status, answer = api.status, {"error": {"message": "not now"}}
-        elif api.served and body["model"] not in api.served:
-            status, answer = 404, {"error": {"message": "no slot holds it"}}
-        else:
-            status, answer = 200, self.answer(body)
-        with api.lock:
-            api.in_flight -= 1
+        try:
+            status, answer = self.reply(body)
+        finally:
+            with api.lock:
+                api.in_flight -= 1
         payload = json.dumps(answer).encode()
         with suppress(ConnectionError):  # whoever asked was killed
             self.send_response(status)
@@ -94,6 +85,20 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("Retry-After", api.retry_after)
             self.end_headers()
             self.wfile.write(payload)
+
+    def reply(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        api = self.server
+        time.sleep(api.delay_s)
+        if api.poison and api.poison == body["messages"][-1]["content"]:
+            api.poisoned.set()
+            time.sleep(5.0)
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            return 401, {"error": {"message": "no such key"}}
+        if api.status != 200:
+            return api.status, {"error": {"message": "not now"}}
+        if api.served and body["model"] not in api.served:
+            return 404, {"error": {"message": "no slot holds it"}}
+        return 200, self.answer(body)
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         choices = []
@@ -136,9 +141,13 @@ def completions_api() -> Iterator[CompletionsApi]:
 
 @pytest.fixture
 def api(completions_api: CompletionsApi) -> CompletionsApi:
-    """The API, answering at once."""
+    """The API, answering at once, when it has answered all that an earlier test asked."""
     completions_api.reset()
-    return completions_api
+    for _ in range(200):
+        if not completions_api.in_flight:
+            return completions_api
+        time.sleep(0.05)
+    raise RuntimeError(f"{completions_api.in_flight} requests of an earlier test are still being answered")
 
 
 @pytest.fixture(scope="session")
