@@ -23,6 +23,7 @@ MIN_STREAMS = 8
 def bookkeeping(ledger: Ledger, root: Path, story: Story) -> dict[str, Any]:
     """Return what was asked, logged and judged, and whether every label and every link is accounted for."""
     taken = [label for _, label in labels.current(ledger)]
+    ours = [label for label in taken if label.purpose not in ("gold", "repeat")]  # checks never train
     frozen = snapshots.list_snapshots(ledger)
     accounted = set().union(*(set(each.labels) | set(each.left_out) for each in frozen)) if frozen else set()
     return {
@@ -32,7 +33,7 @@ def bookkeeping(ledger: Ledger, root: Path, story: Story) -> dict[str, Any]:
         "comparisons": len({label.comparison_id for label in taken}),
         "labels": len(taken),
         "labels_submitted": story.tally.labels,
-        "labels_unaccounted": len({label.id for label in taken} - accounted),
+        "labels_unaccounted": len({label.id for label in ours} - accounted),
         "demonstrations": story.tally.demonstrations,
         "agreement": {group: agreement(of_group(ledger, taken, group)) for group in ("training", "held-out")},
         "lineage_ok": not lineage.verify(ledger, "live", root),

@@ -1,10 +1,11 @@
 -- Lease: give a labeler one item that they have not seen, until a deadline, as one move.
 -- Uses: places
 --
--- In this order: an item of theirs that ran out with a draft; a prepared check, if this lease is to be one; items with
--- priority; what the draw says (a random fresh item, or the one on which reward models disagree most); an item that
--- others have begun; the oldest fresh one; whatever is left. A slot is taken by the lease, not by the submission, so
--- the overlap is never exceeded. Overdue leases that are in the way end first.
+-- In this order: an item of theirs that ran out with a draft; items with priority; what the draw says (a random fresh
+-- item, or the one on which reward models disagree most); an item that others have begun; the oldest fresh one; whatever
+-- is left. A slot is taken by the lease, not by the submission, so the overlap is never exceeded. Overdue leases that are in the way end first. If this lease is to be a check, a prepared
+-- one takes the place of the ordinary item; where there is none, there is no check either, or whoever asks an empty queue
+-- again and again would be given nothing else.
 --
 -- KEYS  1 ws:queue:<name>  2 ws:queue:<name>:partial  3 ws:queue:<name>:disagreement  4 ws:leases
 --       5 ws:seen:<labeler>  6 ws:holding:<labeler>  7 ws:returned:<labeler>  8 ws:checks:<labeler>
@@ -87,6 +88,12 @@ local function check()
   end
 end
 
+local function give(id, why)
+  local instead = ARGV[7] == 'check' and check()
+  if instead then return take(instead, 'check') end
+  return take(id, why)
+end
+
 -- What is answered or expired is forgotten here; what is left counts.
 local function holding()
   local count, first = 0, nil
@@ -119,34 +126,30 @@ local id
 if from == 0 then
   id = returned()
   if id then return take(id, 'returned') end
-  if ARGV[7] == 'check' then
-    id = check()
-    if id then return take(id, 'check') end
-  end
   id = find(KEYS[2], 0, NEAR, PRIORITY) or find(KEYS[1], 0, NEAR, PRIORITY)
-  if id then return take(id, 'priority') end
+  if id then return give(id, 'priority') end
   if ARGV[8] == 'random' then
     id = find(KEYS[1], math.floor(tonumber(ARGV[9]) * redis.call('ZCARD', KEYS[1])), 20)
-    if id then return take(id, 'random') end
+    if id then return give(id, 'random') end
   elseif ARGV[8] == 'disagreement' then
     id = find(KEYS[3], 0, 20)
-    if id then return take(id, 'disagreement') end
+    if id then return give(id, 'disagreement') end
   end
   id = find(KEYS[2], 0, NEAR)
   if id then
-    if redis.call('HGET', 'ws:item:' .. id, 'slots') == '1' then return take(id, 'short') end
-    return take(id, 'oldest')
+    if redis.call('HGET', 'ws:item:' .. id, 'slots') == '1' then return give(id, 'short') end
+    return give(id, 'oldest')
   end
 end
 -- Both lists as one, in slices, so that no single move is long and yet nothing is overlooked.
 local fresh, partial = redis.call('ZCARD', KEYS[1]), redis.call('ZCARD', KEYS[2])
 if from < fresh then
   id = find(KEYS[1], from, DEPTH)
-  if id then return take(id, 'oldest') end
+  if id then return give(id, 'oldest') end
 end
 if from + DEPTH > fresh then
   id = find(KEYS[2], math.max(0, from - fresh), from + DEPTH - math.max(from, fresh))
-  if id then return take(id, 'oldest') end
+  if id then return give(id, 'oldest') end
 end
 if from + DEPTH >= fresh + partial then return {'nothing'} end
 return {'more', from + DEPTH - LAP}  -- a step back: what left meanwhile moved the others up

@@ -118,16 +118,26 @@ def test_a_check_is_given_only_when_drawn_and_looks_like_any_lease_of_the_queue(
 
 def test_a_check_that_ran_out_goes_back_to_its_labeler_and_one_that_was_skipped_does_not(ledger: Ledger) -> None:
     clock = Clock()
+    (other,) = open_items(ledger, 1)
     prepare_check(ledger, "cmp_check")
     first = lease_next(ledger, check=True, lease_s=10, now=clock)
     clock.at += 11
     assert leases.expire(ledger, now=clock) == 1
-    assert leases.lease(ledger, QUEUE, "ann", check=True, now=clock) is None
+    assert given(ledger, "ann", check=True, lease_s=1, now=clock) == (other, "oldest")
+    clock.at += 2
     again = lease_next(ledger, check=True, now=clock)
     assert (again.item_id, again.picked) == ("cmp_check", "check")
     assert again.token > first.token
     leases.release(ledger, "cmp_check", "lee", again.token, "other")
-    assert leases.lease(ledger, QUEUE, "lee", check=True, now=clock) is None
+    assert given(ledger, check=True, now=clock) == (other, "oldest")
+
+
+def test_an_empty_queue_gives_no_checks_however_often_it_is_asked(ledger: Ledger) -> None:
+    prepare_check(ledger, "cmp_check")
+    assert leases.lease(ledger, QUEUE, "lee", check=True) is None
+    (only,) = open_items(ledger, 1)
+    assert given(ledger, check=True) == ("cmp_check", "check"), "in the place of the ordinary item"
+    assert given(ledger, check=True) == (only, "oldest"), "which waits"
 
 
 def test_an_item_that_ran_out_with_a_draft_is_offered_to_its_author_first(ledger: Ledger) -> None:

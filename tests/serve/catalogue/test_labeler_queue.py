@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from feedback import comparisons, keys, leases, metrics, reviews
@@ -132,10 +133,15 @@ def blind(world: World, comparison: Comparison, queue: str) -> tuple[dict[str, A
     leases.open_item(world.ledger, comparison.id, queue, 1, 0)
     if queue == "checks":
         world.ledger.redis.rpush(keys.checks("ada"), comparison.id)
-    for _ in range(200):  # a check comes with a chance of 40 in 100
+    for number in range(200):  # a check comes with a chance of 40 in 100, in the place of another item
+        if queue == "checks":
+            leases.open_item(world.ledger, f"cmp_other{number}", "training", 1, 0)
+            assert comparisons.add(world.ledger, msgspec.structs.replace(comparison, id=f"cmp_other{number}"))
         answer = following(world)
-        if answer.status_code == 200:
+        if answer.status_code == 200 and answer.json()["item_id"] == comparison.id:
             return answer.json(), answer
+        assert answer.status_code == 200
+        move(world, answer.json(), "return")
     raise AssertionError("nothing was given")
 
 
