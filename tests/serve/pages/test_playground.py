@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from feedback import interactions, keys
-from feedback.records import Rating
+from feedback.records import Interaction, Rating
 from tests.serve.pages.upstream import OTHER, VERSION, Upstream, say, start
 
 if TYPE_CHECKING:
@@ -275,6 +275,6 @@ def test_real_policy_streams_into_the_page_and_its_answer_can_be_rated(server: "
     page.wait_for_selector(".turn .up[aria-pressed=true]")
     server.wait(lambda: len([*server.ledger.stream(keys.RATINGS, Rating)]) == before + 1, "the rating", 10)
     *_, (_, rating) = server.ledger.stream(keys.RATINGS, Rating)
-    server.wait(lambda: interactions.count(server.ledger) > 0, "the log", 10)
+    server.wait(lambda: server.ledger.get(keys.interaction(rating.interaction_id), Interaction), "the log", 10)
     assert rating.rating == 1
     assert interactions.get(server.ledger, rating.interaction_id).policy_version == version
