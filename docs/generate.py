@@ -30,7 +30,7 @@ from feedback.settings import Settings  # noqa: E402
 PROCESSES = {
     "serve": ("serve.settings", "ServeSettings", "`python -m serve`"),
     "workers": ("workers.settings", "WorkerSettings", "`python -m workers worker` and `python -m workers beat`"),
-    "trainer": ("trainer.settings_service", "TrainerSettings", "`python -m trainer serve`"),
+    "trainer": ("trainer.settings.service", "TrainerSettings", "`python -m trainer serve`"),
 }
 """Process -> module and class of its settings, and its command."""
 PACKAGES = ("feedback", "serve", "workers", "trainer", "sandbox", "deploy")
@@ -133,9 +133,9 @@ def configuration() -> str:
 
 def _stages(heads: list[str]) -> Iterator[str]:
     main: Any = importlib.import_module("trainer.__main__")
-    presets: Any = importlib.import_module("trainer.presets")
+    presets: Any = importlib.import_module("trainer.settings.presets")
     for stage, (_, module, name, summary) in main.STAGES.items():
-        kind: type[BaseModel] = getattr(importlib.import_module(module), name)
+        kind: type[BaseModel] = getattr(importlib.import_module(f"trainer.{module}"), name)
         yield f"### {stage}\n"
         yield f"{summary[0].upper()}{summary[1:]}.\n"
         rows = _setting_rows(kind, list(kind.model_fields), lambda field: "--" + field.replace("_", "-"))

@@ -54,10 +54,10 @@ TESTED_BY = {
     "serve/engines/worker_extension.py": "tests/serve/engines/test_vllm.py",
     "serve/routes/models.py": "tests/serve/test_app.py",
     "serve/settings.py": "tests/deploy/test_stack.py",
-    "trainer/layout.py": "tests/trainer/test_run.py",
-    "trainer/register.py": "tests/trainer/test_service.py",
-    "trainer/settings_service.py": "tests/deploy/test_stack.py",
-    "trainer/walk.py": "tests/trainer/test_service.py",
+    "trainer/running/layout.py": "tests/trainer/running/test_run.py",
+    "trainer/rounds/register.py": "tests/trainer/rounds/test_service.py",
+    "trainer/settings/service.py": "tests/deploy/test_stack.py",
+    "trainer/rounds/walk.py": "tests/trainer/rounds/test_service.py",
     "workers/__main__.py": "tests/workers/conftest.py",
 }
 """Modules without a test file of their own name, and what runs them: a test file, or the demonstration."""

@@ -18,32 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from feedback.errors import WhetstoneError
-from trainer.presets import PRESETS, resolve
-from trainer.settings import StageSettings
+from trainer.settings.presets import PRESETS, resolve
+from trainer.settings.stages import StageSettings
 
 if typing.TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 # Command: (module with run(settings) -> metrics, module and name of its settings class, what it does).
 STAGES: dict[str, tuple[str, str, str, str]] = {
-    "pretrain": ("trainer.pretrain", "trainer.settings", "PretrainSettings", "train a language model on raw text"),
-    "sft": ("trainer.sft", "trainer.settings", "SftSettings", "fine-tune a policy on demonstrations"),
-    "reward": ("trainer.reward", "trainer.settings", "RewardSettings", "train a reward model on ranked completions"),
-    "ppo": ("trainer.ppo", "trainer.settings_ppo", "PpoSettings", "train a policy against a reward model (PPO-ptx)"),
-    "evaluate": (
-        "trainer.evaluation",
-        "trainer.settings_evaluate",
-        "EvaluateSettings",
-        "compare policies on held-out prompts",
-    ),
-    "score": ("trainer.score", "trainer.settings", "ScoreSettings", "measure a reward model on ranked completions"),
-    "disagree": (
-        "trainer.disagreement",
-        "trainer.settings",
-        "DisagreeSettings",
-        "find the unranked comparisons on which reward models differ",
-    ),
-    "generate": ("trainer.generate", "trainer.settings_evaluate", "GenerateSettings", "sample completions of prompts"),
+    "pretrain": ("stages.pretrain", "settings.stages", "PretrainSettings", "train a language model on raw text"),
+    "sft": ("stages.sft", "settings.stages", "SftSettings", "fine-tune a policy on demonstrations"),
+    "reward": ("stages.reward", "settings.stages", "RewardSettings", "train a reward model on ranked completions"),
+    "ppo": ("ppo.ppo", "settings.ppo", "PpoSettings", "train a policy against a reward model (PPO-ptx)"),
+    "evaluate": ("stages.evaluation", "settings.evaluate", "EvaluateSettings", "compare policies on held-out prompts"),
+    "score": ("stages.score", "settings.stages", "ScoreSettings", "measure a reward model on ranked completions"),
+    "disagree": ("stages.disagreement", "settings.stages", "DisagreeSettings", "find where reward models differ"),
+    "generate": ("stages.generate", "settings.evaluate", "GenerateSettings", "sample completions of prompts"),
 }
 # Short forms of options, by field.
 _ALIASES = {"output": "--out", "max_completion_tokens": "--max-tokens"}
@@ -54,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if given[:1] == ["serve"]:
-            return int(importlib.import_module("trainer.service").main(given[1:]) or 0)
+            return int(importlib.import_module("trainer.rounds.service").main(given[1:]) or 0)
         if given[:1] == ["register"]:
-            return int(importlib.import_module("trainer.register").main(given[1:]) or 0)
+            return int(importlib.import_module("trainer.rounds.register").main(given[1:]) or 0)
         values = vars(_parser(given[:1]).parse_args(given))
         stage, preset = values.pop("stage"), values.pop("preset")
         settings = resolve(stage, _settings_class(stage), preset, values)
-        metrics = importlib.import_module(STAGES[stage][0]).run(settings)
+        metrics = importlib.import_module(f"trainer.{STAGES[stage][0]}").run(settings)
     except WhetstoneError as error:
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -73,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _settings_class(stage: str) -> type[StageSettings]:
     _, module, name, _ = STAGES[stage]
-    kind: type[StageSettings] = getattr(importlib.import_module(module), name)
+    kind: type[StageSettings] = getattr(importlib.import_module(f"trainer.{module}"), name)
     return kind
 
 

@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 
 from feedback import metrics
 from serve.settings import ServeSettings
-from trainer.settings_service import TrainerSettings
+from trainer.settings.service import TrainerSettings
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ from feedback import access, policies, promotion
 from serve.settings import ServeSettings
 from tests.builders import make_policy
 from tests.conftest import free_port
-from trainer.settings_service import TrainerSettings
+from trainer.settings.service import TrainerSettings
 from workers.settings import WorkerSettings
 
 

@@ -97,9 +97,9 @@ def test_a_reward_model_sees_every_failing_when_labels_have_no_noise(tmp_path: P
 
 @pytest.mark.slow
 def test_ppo_on_the_gold_score_itself_improves_it(tmp_path: Path) -> None:
-    from trainer.ppo import run_ppo
-    from trainer.presets import resolve
-    from trainer.settings_ppo import PpoSettings
+    from trainer.ppo.ppo import run_ppo
+    from trainer.settings.ppo import PpoSettings
+    from trainer.settings.presets import resolve
 
     rng = random.Random(2)
     prompts = write(tmp_path / "train.jsonl", ({"id": f"{n}", "prompt": make_prompt(rng).text} for n in range(600)))

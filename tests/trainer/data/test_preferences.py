@@ -1,0 +1,104 @@
+"""Which rows of ranked completions are legal, and which pairs they leave."""
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from trainer.data.preferences import completion_of, judged_pairs, responses_of
+from trainer.data.rows import Unusable
+
+THREE = [{"text": "x"}, {"text": "y"}, {"text": "z"}]
+
+
+def judged(*comparisons: Any) -> tuple[list[tuple[int, int]], int]:
+    keys = ("a", "b", "winner", "annotator")
+    return judged_pairs({"comparisons": [dict(zip(keys, c, strict=False)) for c in comparisons]}, THREE)
+
+
+def test_winner_comes_first_and_ties_are_dropped_and_counted() -> None:
+    assert judged((0, 1, "a"), (1, 2, "b"), (0, 2, "tie")) == ([(0, 1), (2, 1)], 1)
+
+
+def test_labelers_may_contradict_each_other() -> None:
+    assert judged((0, 1, "a", "ann"), (0, 1, "b", "bob"), (1, 0, "a", "cal")) == ([(0, 1), (1, 0), (1, 0)], 0)
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "reason"),
+    [
+        ([(0, 1, "a"), (1, 0, "b")], "duplicate pair"),
+        ([(0, 1, "a"), (0, 1, "tie")], "duplicate pair"),
+        ([(0, 1, "a"), (1, 2, "a"), (2, 0, "a")], "cyclic preferences"),
+        ([(0, 3, "a")], "unknown response"),
+        ([(-1, 1, "a")], "unknown response"),
+        ([(True, 0, "a")], "unknown response"),
+        ([("0", 1, "a")], "unknown response"),
+        ([(None, 1, "a")], "unknown response"),
+        ([(1, 1, "a")], "with itself"),
+        ([(0, 1, "A")], "`winner` must be"),
+        ([(0, 1)], "`winner` must be"),
+        ([(0, 1, ["a"])], "`winner` must be"),
+        ([(0, 1, "a", {})], "`annotator` must be"),
+    ],
+)
+def test_illegal_judgement_is_refused_with_its_reason(comparisons: list[Any], reason: str) -> None:
+    with pytest.raises(Unusable, match=reason):
+        judged(*comparisons)
+
+
+@pytest.mark.parametrize("comparisons", ["ab", 3, {}, [1], [None]])
+def test_comparisons_of_the_wrong_type_are_refused(comparisons: Any) -> None:
+    with pytest.raises(Unusable):
+        judged_pairs({"comparisons": comparisons}, THREE)
+
+
+def test_ranks_make_pairs_where_comparisons_are_absent() -> None:
+    ranked = [{"text": "x", "rank": 1}, {"text": "y", "rank": 0}, {"text": "z", "rank": 1}]
+    assert judged_pairs({}, ranked) == ([(1, 0), (1, 2)], 1)
+    with pytest.raises(Unusable, match="no `comparisons`"):
+        judged_pairs({}, THREE)
+
+
+def test_any_ranking_is_accepted_and_any_added_back_edge_is_a_circle() -> None:
+    generator = random.Random(0)
+    for _ in range(50):
+        size = generator.randint(3, 9)
+        order = generator.sample(range(size), size)
+        responses = [{"text": str(n)} for n in range(size)]
+        pairs = [{"a": a, "b": b, "winner": "a"} for a, b in itertools.combinations(order, 2)]
+        generator.shuffle(pairs)
+        kept, ties = judged_pairs({"comparisons": pairs}, responses)
+        assert len(kept) == size * (size - 1) // 2
+        assert ties == 0
+        # Turn round the judgement between the best and the worst.
+        turned = [p | {"winner": "b"} if {p["a"], p["b"]} == {order[0], order[-1]} else p for p in pairs]
+        with pytest.raises(Unusable, match="cyclic"):
+            judged_pairs({"comparisons": turned}, responses)
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        ({}, "`text` must be"),
+        ({"text": 3}, "`text` must be"),
+        ({"text": None}, "`text` must be"),
+        ({"text": "a", "finished": "yes"}, "`finished` must be"),
+        ({"text": "", "finished": False}, "has no token"),
+    ],
+)
+def test_illegal_completion_is_refused_with_its_reason(response: dict[str, Any], reason: str) -> None:
+    with pytest.raises(Unusable, match=reason):
+        completion_of(response, 0)
+
+
+def test_saying_nothing_and_stopping_is_a_completion() -> None:
+    assert completion_of({"text": ""}, 0) == ("", True)
+    assert completion_of({"text": "a", "finished": None}, 0) == ("a", True)
+
+
+@pytest.mark.parametrize("responses", [None, [], [{"text": "a"}], ["a", "b"], {"text": "a"}])
+def test_fewer_than_two_completions_are_refused(responses: Any) -> None:
+    with pytest.raises(Unusable, match="`responses`"):
+        responses_of({"responses": responses})

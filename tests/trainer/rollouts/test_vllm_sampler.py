@@ -1,0 +1,118 @@
+"""The vLLM sampler against a real engine: pushes arrive, log-probabilities agree, damage is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from feedback.errors import StageFailed
+from trainer.models.actions import action_positions, logprobs_at, to_actions
+from trainer.models.policies import load_policy, load_tokenizer
+from trainer.rollouts.rollout import Rollout
+from trainer.rollouts.transformers_sampler import TransformersSampler
+from trainer.rollouts.vllm_sampler import PolicyReload, VllmSampler, _sampled_logprobs, tensor_digests
+
+REPOSITORY = Path(__file__).parents[3]
+PROMPTS = [[1, 20, 30, 40, 50], [1, 60], [1, 70, 80, 90, 100, 110, 120], [1, 33, 44]] * 4
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_policy_dir: Path) -> Iterator[VllmSampler]:
+    pytest.importorskip("vllm")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    patch.setenv("PYTHONPATH", f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    sampler = VllmSampler(
+        load_policy(tiny_policy_dir),
+        load_tokenizer(tiny_policy_dir),
+        max_prompt_tokens=16,
+        max_completion_tokens=16,
+        temperature=1.0,
+    )
+    yield sampler
+    sampler.close()
+    patch.undo()
+
+
+@torch.no_grad()
+def largest_gap(policy: PreTrainedModel, rollout: Rollout) -> float:
+    mask = rollout.action_mask_BA
+    positions = action_positions(rollout.input_ids_BT, rollout.prompt_tokens_B, mask)
+    logprobs = to_actions(logprobs_at(policy, rollout.input_ids_BT, positions, temperature=1.0), mask)
+    return (logprobs - rollout.sampler_logprobs_BA).abs().max().item()
+
+
+@pytest.mark.vllm
+def test_every_push_arrives_whole_in_a_model_with_tied_embeddings(engine: VllmSampler, tiny_policy_dir: Path) -> None:
+    policy = load_policy(tiny_policy_dir)
+    assert policy.config.tie_word_embeddings
+    for version in range(3):
+        engine.push(policy, version)
+        rollout = engine.sample(PROMPTS, seed=version)
+        assert rollout.policy_version == version
+        assert largest_gap(policy, rollout) < 1e-3
+        with torch.no_grad():
+            for parameter in policy.parameters():
+                parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(version))
+    # Without a push the engine still answers with the old weights: the gauge above does see a difference.
+    assert largest_gap(policy, engine.sample(PROMPTS, seed=9)) > 0.05
+
+
+@pytest.mark.vllm
+def test_same_seed_same_tokens(engine: VllmSampler, tiny_policy_dir: Path) -> None:
+    engine.push(load_policy(tiny_policy_dir), 7)
+    first, again, other = (engine.sample(PROMPTS, seed=s).completions() for s in (5, 5, 6))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.vllm
+def test_a_flipped_byte_on_the_way_is_refused(
+    engine: VllmSampler, tiny_policy_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+        first = next(iter(tensors))
+        save_file(tensors | {first: tensors[first] + 1e-7}, path, metadata=metadata)
+
+    monkeypatch.setattr("trainer.rollouts.vllm_sampler.save_file", damaged)
+    with pytest.raises(StageFailed, match="pushing weights of iteration 8"):
+        engine.push(load_policy(tiny_policy_dir), 8)
+
+
+@pytest.mark.vllm
+def test_greedy_tokens_equal_the_transformers_sampler(engine: VllmSampler, tiny_policy_dir: Path) -> None:
+    policy = load_policy(tiny_policy_dir)
+    engine.push(policy, 1)
+    engine._temperature = 0.0
+    try:
+        got = engine.sample(PROMPTS, seed=0).completions()
+    finally:
+        engine._temperature = 1.0
+    own = TransformersSampler(policy, eos_id=2, pad_id=0, max_completion_tokens=16, temperature=0.0)
+    assert got == own.sample(PROMPTS, seed=0).completions()
+
+
+def test_a_missing_logprob_is_an_error_never_zero() -> None:
+    entry = SimpleNamespace(logprob=-1.5)
+    assert _sampled_logprobs([4, 5], [{4: entry}, {5: entry}]) == [-1.5, -1.5]
+    with pytest.raises(StageFailed, match="token 5 at position 1"):
+        _sampled_logprobs([4, 5], [{4: entry}, {6: entry}])
+    with pytest.raises(StageFailed, match="0 log-probabilities for 2 tokens"):
+        _sampled_logprobs([4, 5], None)
+
+
+def test_a_changed_tensor_changes_its_digest_and_the_reload_names_it(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(4.0), "b": torch.zeros(2, dtype=torch.bfloat16)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    digests = tensor_digests(tmp_path / "model.safetensors")
+    save_file(tensors | {"b": torch.tensor([0.0, -0.0], dtype=torch.bfloat16)}, tmp_path / "model.safetensors")
+    assert tensor_digests(tmp_path / "model.safetensors")["a"] == digests["a"]
+    with pytest.raises(ValueError, match="damaged on the way: b"):
+        PolicyReload().policy_reload(str(tmp_path), digests)

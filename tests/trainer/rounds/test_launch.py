@@ -1,0 +1,73 @@
+"""One stage as a child process: its metrics, its failures, its end on demand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedback.errors import StageFailed
+from trainer.rounds.launch import run_stage
+
+
+def options(policy: Path, prompts: Path) -> list[str]:
+    return ["--policy", str(policy), "--prompts", str(prompts), "--threads", "1", "--max-completion-tokens", "8"]
+
+
+def test_a_stage_leaves_its_file_and_is_not_run_again(tiny_policy_dir: Path, prompt_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "made.jsonl"
+    run_stage("generate", options(tiny_policy_dir, prompt_file), output, preset="paper")
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(rows) == 40
+    written = output.stat().st_mtime_ns
+    run_stage("generate", options(tiny_policy_dir, prompt_file), output, preset="paper")
+    assert output.stat().st_mtime_ns == written
+
+
+def test_a_failed_stage_is_reported_with_its_last_line(tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match=r"exit code 1: .*nowhere"):
+        run_stage("generate", options(tmp_path / "nowhere", tmp_path / "none"), tmp_path / "x.jsonl", preset="paper")
+
+
+def test_a_stage_that_may_not_go_on_is_ended_and_leaves_no_process(
+    tiny_policy_dir: Path, prompt_file: Path, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def may_go_on() -> bool:
+        asked.append(1)
+        return False
+
+    slow = [*options(tiny_policy_dir, prompt_file), "--n", "400", "--batch-size", "1"]
+    with pytest.raises(StageFailed, match="exit code"):
+        run_stage("generate", slow, tmp_path / "slow.jsonl", preset="paper", may_go_on=may_go_on)
+    assert len(asked) == 1
+    commands = [each / "cmdline" for each in Path("/proc").iterdir() if each.name.isdigit()]
+    assert not any(str(tmp_path).encode() in _read(command) for command in commands)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_progress_reaches_the_caller(
+    tiny_policy_dir: Path, prompt_file: Path, tiny_reward_dir: Path, tmp_path: Path
+) -> None:
+    seen: list[dict[str, Any]] = []
+    run_stage(
+        "ppo",
+        [
+            "--policy", str(tiny_policy_dir), "--reward", str(tiny_reward_dir), "--prompts", str(prompt_file),
+            "--episodes", "480", "--batch-size", "16", "--minibatches", "2", "--max-completion-tokens", "8",
+            "--threads", "1",
+        ],
+        tmp_path / "ppo",
+        preset="paper",
+        on_progress=seen.append,
+    )  # fmt: skip
+    assert seen
+    assert {each["stage"] for each in seen} == {"ppo"}
+    assert seen[-1]["steps"] == 30

@@ -1,0 +1,199 @@
+"""Rounds from the ledger to a registered candidate: real Redis, real child processes, a tiny random policy."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feedback import comparisons, demonstrations, keys, labels, leases, policies, promotion, prompts, rounds, snapshots
+from feedback.client import Ledger, encode
+from tests.builders import (
+    make_comparison,
+    make_completion,
+    make_demonstration,
+    make_label,
+    make_messages,
+    make_policy,
+    make_prompt,
+    open_comparison,
+)
+from trainer.rounds.register import probe_model
+from trainer.rounds.report import register_base
+from trainer.rounds.service import Service
+from trainer.settings.service import TrainerSettings
+
+SMALL = {
+    "sft": {"epochs": 1, "batch_size": 8, "max_completion_tokens": 12},
+    "reward": {"batch_size": 8, "max_completion_tokens": 12},
+    "ppo": {"episodes": 48, "batch_size": 16, "minibatches": 2, "max_completion_tokens": 12, "ptx_per_episode": 0.5},
+    "evaluate": {"max_completion_tokens": 12, "bootstrap": 100},
+}
+CUSTOMERS = ("acme", "bolt", "cord", "dune", "elm", "fig", "gem", "hut", "ink", "jam", "kit", "log")
+
+
+@pytest.fixture
+def settings(ledger: Ledger, tmp_path: Path, text_file: Path) -> TrainerSettings:
+    return TrainerSettings.load(
+        ledger_url=ledger.url,
+        artifact_root=tmp_path / "artifacts",
+        work_root=tmp_path / "training",
+        pretraining=[text_file],
+        held_out_text=[text_file],
+        min_demonstrations=4,
+        stage_options=SMALL,
+        trainer_poll_s=0.1,
+        trainer_threads=1,
+    )
+
+
+@pytest.fixture
+def filled(ledger: Ledger, settings: TrainerSettings, tiny_policy_dir: Path) -> Ledger:
+    """A ledger with a live base, prompts of three splits, demonstrations and labels."""
+    base = register_base(ledger, settings.artifact_root, tiny_policy_dir, probe_model(tiny_policy_dir))
+    promotion.promote(ledger, base.version, "test")
+    for number in range(24):
+        split = ("train", "train", "valid", "test")[number % 4]
+        prompt = make_prompt(f"Question {number}?", customer=CUSTOMERS[number % 12], split=split)
+        prompts.keep(ledger, prompt, f"hash-{number}", 200)
+        if split == "test":
+            continue
+        leases.open_item(ledger, prompt.id, demonstrations.QUEUE, 1, number)
+        lease = leases.lease(ledger, demonstrations.QUEUE, "lee")
+        assert lease is not None
+        shown = make_demonstration(prompt, response=f"Answer {number}.")
+        demonstrations.submit(ledger, shown, lease.token)
+        planned = comparisons.plan(ledger, prompt, 4)
+        comparisons.complete(ledger, planned, [make_completion(f"Reply {number} {n}.") for n in range(4)])
+        lease = leases.lease(ledger, "training", "lee")
+        assert lease is not None
+        full = comparisons.get(ledger, planned.id)
+        labels.submit(ledger, make_label(full), full, lease.token)
+    return ledger
+
+
+def wait_for(done: object, seconds: float = 240.0) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not done():  # type: ignore[operator]  # a function of no arguments
+        assert time.monotonic() < deadline_s, "not done in time"
+        time.sleep(0.2)
+
+
+def ended(ledger: Ledger, count: int) -> bool:
+    return sum(each.state != "running" for each in rounds.list_rounds(ledger)) >= count
+
+
+@pytest.fixture
+def service(settings: TrainerSettings, filled: Ledger) -> Iterator[Service]:
+    running = Service(settings, Ledger(settings.ledger_url))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    yield running
+    running.stopping.set()
+    thread.join(60)
+
+
+@pytest.mark.slow
+def test_an_sft_round_then_a_ppo_round_give_candidates_with_full_lineage(
+    service: Service, filled: Ledger, settings: TrainerSettings
+) -> None:
+    rounds.request(filled, "sft")
+    wait_for(lambda: ended(filled, 1))
+    first = rounds.list_rounds(filled)[0]
+    assert (first.state, first.error) == ("done", "")
+    assert policies.aliases(filled)["live"] == "policy-0000", "only the gate and an operator move live"
+    assert policies.aliases(filled)["candidate"] == first.version == "policy-0001"
+    promotion.promote(filled, "candidate", "test")
+
+    unranked = open_comparison(filled)
+    rounds.request(filled, "ppo")
+    wait_for(lambda: ended(filled, 2))
+    second = rounds.list_rounds(filled)[1]
+    assert (second.state, second.error) == ("done", "")
+    assert set(second.seconds) >= {"snapshot", "reward", "disagree", "ppo", "evaluate"}
+    assert 0 <= float(filled.redis.hget(keys.item(unranked.id), "disagreement") or "-1") <= 1
+    policy = policies.get(filled, second.version)
+    assert (policy.parent, policy.reference) == ("policy-0001", "policy-0001")
+    model = policies.reward_model(filled, policy.reward_model_id)
+    assert model.snapshot_id == policy.snapshot_id == second.snapshot_id
+    assert len(snapshots.get(filled, second.snapshot_id).labels) == labels.count(filled)
+    report = policies.report(filled, second.version)
+    assert report is not None
+    assert report.figures["win_rate"]["n"] == 12, "valid and test prompts are held out"
+    assert {"kl_nats", "length_ratio", "eos_rate", "pretraining_loss_rise"} <= set(report.figures)
+    assert (settings.artifact_root / policy.path / "probe.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_killed_service_goes_on_with_its_round_and_registers_once(
+    filled: Ledger, settings: TrainerSettings, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        **{f"WHETSTONE_{name.upper()}": _as_text(value) for name, value in settings.model_dump(mode="json").items()},
+    }
+    log = (tmp_path / "service.log").open("ab")
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "trainer", "serve"], env=environment, stdout=log, stderr=log)
+
+    rounds.request(filled, "sft")
+    process = start()
+    wait_for(lambda: any(each.stage == "evaluate" for each in rounds.list_rounds(filled)), 120)
+    process.kill()
+    process.wait()
+    assert rounds.list_rounds(filled)[0].state == "running"
+    filled.redis.delete(keys.ROUND_LOCK)  # as after its TTL
+    process = start()
+    try:
+        wait_for(lambda: ended(filled, 1), 120)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        log.close()
+    only = rounds.list_rounds(filled)
+    assert [(each.state, each.error) for each in only] == [("done", "")]
+    assert [each.version for each in policies.list_policies(filled)] == ["policy-0000", "policy-0001"]
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def test_a_second_trainer_waits_while_the_first_holds_the_rounds(ledger: Ledger, settings: TrainerSettings) -> None:
+    first, second = Service(settings, ledger), Service(settings, ledger)
+    assert first.hold()
+    assert not second.hold()
+    rounds.let_go(ledger, first.token)
+    assert second.hold()
+
+
+def test_a_round_without_what_it_needs_fails_with_one_clear_line(ledger: Ledger, settings: TrainerSettings) -> None:
+    service = Service(settings, ledger)
+    rounds.request(ledger, "sft")
+    service._once()
+    only = rounds.list_rounds(ledger)[0]
+    assert only.state == "failed"
+    assert "0 demonstrations, at least 4 are needed" in only.error
+    assert rounds.requested(ledger) == ""
+
+
+def test_new_labels_start_a_round_by_themselves_when_that_is_set(ledger: Ledger, settings: TrainerSettings) -> None:
+    eager = settings.model_copy(update={"min_new_labels": 2})
+    service = Service(eager, ledger)
+    assert service._due() == ""
+    policies.register(ledger, make_policy("policy-0000", kind="base"))
+    assert service._due() == ""
+    policies.register(ledger, make_policy("policy-0001", kind="sft"))
+    for number in range(2):
+        comparison = make_comparison(id=f"cmp_{number}", messages=make_messages(f"{number}?"))
+        ledger.redis.xadd(keys.LABELS, {"record": encode(make_label(comparison))})
+    assert service._due() == "ppo"
+    snapshots.build(ledger, eager.artifact_root)
+    assert service._due() == ""

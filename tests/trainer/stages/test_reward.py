@@ -1,0 +1,278 @@
+"""The K-wise reward model: gradient against all pairs, equal prompts, clean splits, and real rankings."""
+
+import gzip
+import json
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from feedback import artifacts
+from feedback.errors import ArtifactError, ConfigError, DataError, Diverged
+from trainer.data.batches import EpochOrder, pad
+from trainer.data.reading import PreferenceGroup
+from trainer.models.normalisation import score_sequences
+from trainer.models.policies import load_policy, load_tokenizer, save_policy
+from trainer.models.scalar import ScalarModel
+from trainer.settings.stages import RewardSettings
+from trainer.stages import reward
+from trainer.stages.reward import merge_labels, pair_index, partition
+
+
+def group(number: int, generator: random.Random, **changes: Any) -> PreferenceGroup:
+    size = generator.randint(2, 9)
+    completions = [[generator.randint(3, 300) for _ in range(generator.randint(1, 12))] + [2] for _ in range(size)]
+    order = generator.sample(range(size), size)
+    pairs = [(order[a], order[b]) for a in range(size) for b in range(a + 1, size) if generator.random() < 0.8]
+    fields = {
+        "id": str(number),
+        "messages": [{"role": "user", "content": str(number)}],
+        "prompt_ids": [1, *[generator.randint(3, 300) for _ in range(generator.randint(1, 9))]],
+        "completions": completions,
+        "finished": [True] * size,
+        "pairs": pairs or [(0, 1)],
+    }
+    return PreferenceGroup(**(fields | changes))  # type: ignore[arg-type]
+
+
+def settings(tmp_path: Path, **changes: Any) -> RewardSettings:
+    fields = {"output": tmp_path / "rm", "preferences": [tmp_path / "p.jsonl"], "threads": 1, "lr": 1e-3}
+    return RewardSettings.model_validate(fields | changes)
+
+
+def batch_gradient(model: ScalarModel, groups: list[PreferenceGroup], tmp_path: Path, budget: int) -> float:
+    order = EpochOrder(len(groups), len(groups), 0)
+    run_settings = settings(tmp_path, micro_batch_tokens=budget)
+    return reward._Gradient(model, groups, order, run_settings, 0)()["loss"]
+
+
+def naive_loss(model: ScalarModel, groups: list[PreferenceGroup]) -> torch.Tensor:
+    """Two forward passes a pair, one pair at a time, averaged per prompt and then over prompts."""
+    total = torch.zeros(())
+    for each in groups:
+        losses = []
+        for chosen, rejected in each.pairs:
+            scores = []
+            for completion in (each.completions[chosen], each.completions[rejected]):
+                ids = torch.tensor([each.prompt_ids + completion])
+                scores.append(model.score(ids, torch.ones_like(ids))[0])
+            losses.append(-torch.nn.functional.logsigmoid(scores[0] - scores[1]))
+        total = total + torch.stack(losses).mean()
+    return total / len(groups)
+
+
+@pytest.mark.parametrize("budget", [1, 300, 100_000])
+def test_gradient_equals_that_of_all_pairs_one_by_one(tmp_path: Path, tiny_policy_dir: Path, budget: int) -> None:
+    generator = random.Random(0)
+    groups = [group(number, generator) for number in range(4)]
+    torch.manual_seed(0)
+    model = ScalarModel.from_policy(tiny_policy_dir).double()
+    model.head.weight.data.mul_(0.1)
+    expected = naive_loss(model, groups)
+    gradients = torch.autograd.grad(expected, [p for p in model.parameters() if p.requires_grad])
+    loss = batch_gradient(model, groups, tmp_path, budget)
+    assert math.isclose(loss, float(expected.detach()), abs_tol=1e-6)
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, gradient, atol=1e-6)
+
+
+def test_prompt_with_nine_completions_weighs_no_more_than_one_with_two(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    torch.manual_seed(0)
+    model = ScalarModel.from_policy(tiny_policy_dir)
+    generator = random.Random(1)
+    groups = [group(number, generator) for number in range(6)]
+    alone = [batch_gradient(model, [each], tmp_path, 10_000) for each in groups]
+    assert math.isclose(batch_gradient(model, groups, tmp_path, 10_000), sum(alone) / len(alone), abs_tol=1e-5)
+
+
+def test_pairs_point_at_the_completions_of_their_own_group() -> None:
+    generator = random.Random(2)
+    groups = [group(number, generator) for number in range(5)]
+    flat = [(each.id, n) for each in groups for n in range(each.K)]
+    pairs, numbers = pair_index(groups)
+    found = [(flat[a], flat[b], groups[n].id) for (a, b), n in zip(pairs.tolist(), numbers.tolist(), strict=True)]
+    assert found == [((g.id, a), (g.id, b), g.id) for g in groups for a, b in g.pairs]
+
+
+def test_labels_of_one_comparison_are_one_batch_element() -> None:
+    generator = random.Random(7)
+    first = group(1, generator, pairs=[(0, 1)], ties=1)
+    second = replace(first, id="2", pairs=[(1, 0)], ties=2)
+    held = replace(first, id="3", labeler_group="held-out")
+    other = group(4, generator)
+    merged = merge_labels([first, second, held, other])
+    assert [(each.id, each.pairs, each.ties) for each in merged] == [
+        ("1", [(0, 1), (1, 0)], 3),
+        ("3", [(0, 1)], 1),
+        ("4", other.pairs, 0),
+    ]
+
+
+def test_held_out_prompts_and_labelers_are_never_trained_on() -> None:
+    generator = random.Random(3)
+    groups = [
+        group(1, generator, split="train", prompt_ids=[1, 10]),
+        group(2, generator, split="train", prompt_ids=[1, 11], labeler_group="held-out"),
+        group(3, generator, split="valid", prompt_ids=[1, 12]),
+        group(4, generator, split="test", prompt_ids=[1, 10]),
+        group(5, generator, split="train", prompt_ids=[1, 13], pairs=[]),
+        group(6, generator, split="train", prompt_ids=[1, 14], labeler_group="training"),
+    ]
+    parts = partition(groups, 0.0)
+    assert [each.id for each in parts.train] == ["1", "6"]
+    assert [each.id for each in parts.valid] == ["2", "3"]
+    assert parts.leaked == 1
+    with pytest.raises(DataError, match="no row to train on"):
+        partition(groups[1:3], 0.0)
+
+
+def test_hash_split_shares_no_prompt() -> None:
+    generator = random.Random(4)
+    groups = [
+        group(n, generator, messages=[{"role": "user", "content": str(n % 50)}], prompt_ids=[1, n % 50])
+        for n in range(200)
+    ]
+    parts = partition(groups, 0.3)
+    trained = {tuple(each.prompt_ids) for each in parts.train}
+    assert trained.isdisjoint({tuple(each.prompt_ids) for each in parts.valid})
+    assert len(parts.train) + len(parts.valid) == 200
+    assert parts.valid
+
+
+def test_a_padded_batch_scores_like_single_sequences(tiny_policy_dir: Path) -> None:
+    model = ScalarModel.from_policy(tiny_policy_dir)
+    sequences = [[1, 5, 2], [1, 5, 6, 7, 8, 2], [1, 9, 9, 2]]
+    batch = pad(sequences, 0)
+    with torch.no_grad():
+        rewards = model.score(batch.input_ids_BT, batch.attention_mask_BT).tolist()
+    assert rewards == pytest.approx(score_sequences(model, sequences, 0, 1), abs=1e-5)
+
+
+def write_preferences(path: Path, prompts: int = 60) -> Path:
+    """Rankings of labelers who like berries; every tenth prompt is held out, some by held-out labelers."""
+    generator = random.Random(0)
+    rows = []
+    for number in range(prompts):
+        texts = ["eats red berries.", "sleeps.", "lives in the old wood.", "hunts by night."]
+        generator.shuffle(texts)
+        best = texts.index("eats red berries.")
+        rows.append(
+            {
+                "id": str(number),
+                "prompt": f"What does fox {number} do?",
+                "responses": [{"text": text} for text in texts],
+                "comparisons": [
+                    {"a": best, "b": other, "winner": "a"}
+                    if other != 3 - best
+                    else {"a": best, "b": other, "winner": "tie"}
+                    for other in range(4)
+                    if other != best
+                ],
+                "split": "valid" if number % 10 == 0 else "train",
+                "labeler_group": "held-out" if number % 20 == 0 else "training",
+            }
+        )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_stage_learns_what_labelers_like_and_reports_it(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    write_preferences(tmp_path / "p.jsonl")
+    demonstrations = tmp_path / "d.jsonl"
+    demonstrations.write_text('{"prompt": "What?", "response": "lives."}\n{"prompt": "Who?", "response": "the owl"}\n')
+    run = settings(tmp_path, policy=tiny_policy_dir, demonstrations=[demonstrations], batch_size=6, epochs=4)
+    metrics = reward.run(run)
+    assert metrics["held_out"]["accuracy"] == 1.0
+    assert metrics["by_labeler_group"]["held-out"]["prompts"] == 3
+    assert metrics["by_set"].keys() == {"p"}
+    assert metrics["ties"] == 54
+    assert metrics["steps"] == 4 * 9
+    artifacts.verify(tmp_path / "rm")
+    model, tokenizer = ScalarModel.load(tmp_path / "rm"), load_tokenizer(tmp_path / "rm")
+    from trainer.data.reading import Limits, read_demonstrations
+
+    found = read_demonstrations([demonstrations], tokenizer, Limits())
+    scores = score_sequences(model, [each.prompt_ids + each.completion_ids for each in found], 0)
+    assert abs(sum(scores) / len(scores)) < 1e-4
+
+
+def test_killed_run_ends_bit_equal_to_an_uninterrupted_one(
+    tmp_path: Path, tiny_policy_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_preferences(tmp_path / "p.jsonl", 30)
+    options = {"policy": tiny_policy_dir, "batch_size": 5, "checkpoint_every": 2}
+    reward.run(settings(tmp_path, output=tmp_path / "whole", **options))
+    calls = []
+    original = reward._Gradient.__call__
+
+    def fail_at_the_fourth(self: Any) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(self)
+
+    monkeypatch.setattr(reward._Gradient, "__call__", fail_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        reward.run(settings(tmp_path, output=tmp_path / "resumed", **options))
+    assert not (tmp_path / "resumed").exists()
+    reward.run(settings(tmp_path, output=tmp_path / "resumed", **options))
+    assert len(calls) == 4 + 4  # steps 3 to 6 of 6 were taken in the second process
+    for name in ("model.safetensors", "scalar_head.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes()
+
+
+def test_warm_start_goes_on_with_a_reward_model(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    write_preferences(tmp_path / "p.jsonl")
+    first = reward.run(settings(tmp_path, policy=tiny_policy_dir, batch_size=6, epochs=4))
+    again = settings(tmp_path, init_reward=tmp_path / "rm", output=tmp_path / "rm2", batch_size=6, max_steps=1, lr=1e-9)
+    second = reward.run(again)
+    assert second["held_out"]["accuracy"] == first["held_out"]["accuracy"] == 1.0
+
+
+def test_start_must_be_named_once(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="either --policy"):
+        reward.run(settings(tmp_path))
+    with pytest.raises(ConfigError, match="either --policy"):
+        reward.run(settings(tmp_path, policy=tiny_policy_dir, init_reward=tiny_policy_dir))
+
+
+def test_weights_that_are_no_numbers_stop_the_run_at_its_first_step(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    write_preferences(tmp_path / "p.jsonl")
+    policy = load_policy(tiny_policy_dir)
+    policy.get_input_embeddings().weight.data[:] = math.nan
+    save_policy(policy, load_tokenizer(tiny_policy_dir), tmp_path / "broken")
+    with pytest.raises(Diverged, match=r"reward step 0: loss is nan"):
+        reward.run(settings(tmp_path, policy=tmp_path / "broken"))
+    assert not (tmp_path / "rm").exists()
+
+
+def test_output_in_the_way_is_refused_before_any_work(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    (tmp_path / "rm").mkdir()
+    (tmp_path / "rm" / "precious").write_text("x")
+    with pytest.raises(ArtifactError, match="not empty"):
+        reward.run(settings(tmp_path, policy=tiny_policy_dir))
+
+
+@pytest.mark.filterwarnings("ignore:.*no padding token")
+def test_real_rankings_train_a_real_model(tmp_path: Path, data_root: Path, stories_dir: Path) -> None:
+    files = []
+    for name in ("pref-qa-feedback-k4", "pref-oasst-ranked"):
+        lines = gzip.decompress((data_root / name / "comparisons.jsonl.gz").read_bytes()).splitlines(keepends=True)
+        files.append(tmp_path / f"{name}.jsonl.gz")
+        files[-1].write_bytes(gzip.compress(b"".join(lines[:60])))
+    metrics = reward.run(
+        settings(
+            tmp_path, policy=stories_dir, preferences=files, batch_size=8, max_steps=4,
+            max_prompt_tokens=64, max_completion_tokens=48,
+        )
+    )  # fmt: skip
+    assert metrics["steps"] == 4
+    assert metrics["by_set"].keys() == {"pref-qa-feedback-k4", "pref-oasst-ranked"}
+    assert metrics["zero_point"] == "training completions"
+    assert 0.3 < metrics["held_out"]["accuracy"] < 0.8
+    assert math.isfinite(metrics["held_out"]["log_loss"])

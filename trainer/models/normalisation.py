@@ -1,0 +1,56 @@
+"""The zero point of a reward model: its bias makes demonstrations score 0 on average.
+
+Knows a scalar model and sequences; does not know where they come from.
+
+Dimension letters: B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from trainer.data.batches import by_tokens, pad
+from trainer.models.scalar import ScalarModel
+
+
+@torch.no_grad()
+def score_sequences(
+    model: ScalarModel, sequences: Sequence[Sequence[int]], pad_id: int, micro_batch_tokens: int = 16384
+) -> list[float]:
+    """Return the reward of each sequence (prompt and completion), in the order given.
+
+    Args:
+        model: reward model.
+        sequences: token ids; the reward is read at each one's last token, so it should end in EOS.
+        pad_id: fills short rows.
+        micro_batch_tokens: most tokens, padding included, in one forward pass.
+    """
+    device = model.head.weight.device
+    scores = [0.0] * len(sequences)
+    for rows in by_tokens([len(sequence) for sequence in sequences], micro_batch_tokens):
+        batch = pad([sequences[row] for row in rows], pad_id).to(device)
+        rewards_B = model.score(batch.input_ids_BT, batch.attention_mask_BT)
+        for row, reward in zip(rows, rewards_B.tolist(), strict=True):
+            scores[row] = reward
+    return scores
+
+
+def centre(
+    model: ScalarModel, sequences: Sequence[Sequence[int]], pad_id: int, micro_batch_tokens: int = 16384
+) -> float:
+    """Move the model's bias so that these sequences average 0; return how far it moved.
+
+    Raises:
+        ValueError: there is no sequence.
+
+    Source: Ouyang et al. 2022, arXiv:2203.02155, section 3.5: "we normalize the reward model using a bias so that
+    the labeler demonstrations achieve a mean score of 0 before doing RL".
+    """
+    if not sequences:
+        raise ValueError("the zero point needs at least one sequence")
+    scores = score_sequences(model, sequences, pad_id, micro_batch_tokens)
+    mean = sum(scores) / len(scores)
+    model.bias += mean
+    return mean

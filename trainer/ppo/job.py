@@ -1,0 +1,228 @@
+"""Everything a PPO run holds between iterations: how it is loaded, checkpointed, resumed and published.
+
+Knows models' directories and the state that a resumed run needs; does not know what an iteration does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from feedback.errors import ConfigError, DataError
+from trainer.data.reading import BadRows, Counts, Limits, Prompt, read_prompts
+from trainer.data.text import TextBlocks, read_text_blocks, read_text_documents
+from trainer.models.ema import ParameterAverage
+from trainer.models.policies import load_policy, load_tokenizer, require_same_tokenizer, save_policy
+from trainer.models.scalar import ScalarModel
+from trainer.ppo.guards import Guards
+from trainer.ppo.step import Learner, Text
+from trainer.rollouts.rollout import Sampler
+from trainer.rollouts.transformers_sampler import TransformersSampler
+from trainer.running.checkpoint import load_checkpoint, save_checkpoint
+from trainer.running.optimization import adamw
+from trainer.running.run import Run
+from trainer.settings.ppo import PpoSettings
+
+_AVERAGE_PREFIX = "average."
+
+
+@dataclass(kw_only=True)
+class PpoJob:
+    """A run's models, data and counters.
+
+    Attributes:
+        learner: policy and value model with their optimizers.
+        reference: frozen policy of the KL penalty.
+        reward: reward model, or None when a rule scores.
+        average: exponential moving average of the policy.
+        sampler: draws completions.
+        tokenizer: of all models.
+        prompts: training prompts.
+        text: pretraining blocks, or None.
+        guards: watch over the metrics.
+        counts: what reading the prompts left out.
+        device: where tensors live.
+        kl_coef: of the next iteration.
+        iteration: iterations done.
+        first_metrics: of the first iteration.
+        last_metrics: of the latest.
+    """
+
+    learner: Learner
+    reference: PreTrainedModel
+    reward: ScalarModel | None
+    average: ParameterAverage
+    sampler: Sampler
+    tokenizer: PreTrainedTokenizerBase
+    prompts: list[Prompt]
+    text: TextBlocks | None
+    guards: Guards
+    counts: Counts
+    device: torch.device
+    kl_coef: float
+    iteration: int = 0
+    first_metrics: dict[str, float] = field(default_factory=dict)
+    last_metrics: dict[str, float] = field(default_factory=dict)
+
+    def next_prompts(self, settings: PpoSettings) -> list[Prompt]:
+        """The prompts of the present iteration: every prompt once an epoch, in an order drawn from seed and epoch."""
+        start = self.iteration * settings.batch_size
+        return [
+            self.prompts[index] for index in epoch_order(len(self.prompts), start, settings.batch_size, settings.seed)
+        ]
+
+    def next_text(self, settings: PpoSettings) -> Text | None:
+        """The pretraining blocks of the next optimizer step; None when the term is off."""
+        if self.text is None:
+            return None
+        ids_ST, lengths_S = self.text.take_rows(settings.ptx_per_minibatch)
+        return Text(ids_ST.to(self.device), lengths_S.to(self.device))
+
+    def record(self, metrics: Mapping[str, float]) -> None:
+        """Keep the figures of the first and the latest iteration for the run's result."""
+        self.last_metrics = dict(metrics)
+        self.first_metrics = self.first_metrics or dict(metrics)
+
+    def save(self, run: Run) -> None:
+        """Write a checkpoint of everything that the next iteration depends on."""
+        save_checkpoint(
+            run.checkpoints,
+            self.iteration,
+            modules={"policy": self.learner.policy, "value": self.learner.value},
+            optimizers={"policy": self.learner.policy_optimizer, "value": self.learner.value_optimizer},
+            state={
+                "kl_coef": self.kl_coef,
+                "text_cursor": self.text.cursor if self.text else 0,
+                "guards": self.guards.state_dict(),
+                "first": self.first_metrics,
+                "last": self.last_metrics,
+            },
+            tensors={_AVERAGE_PREFIX + name: value for name, value in self.average.state_dict().items()},
+        )
+
+    def resume(self, run: Run) -> bool:
+        """Go back to the newest checkpoint; False, and nothing changed, when there is none."""
+        path = run.latest_checkpoint()
+        if path is None:
+            return False
+        found = load_checkpoint(
+            path,
+            modules={"policy": self.learner.policy, "value": self.learner.value},
+            optimizers={"policy": self.learner.policy_optimizer, "value": self.learner.value_optimizer},
+        )
+        self.average.load_state_dict({k.removeprefix(_AVERAGE_PREFIX): v for k, v in found.tensors.items()})
+        self.iteration, self.kl_coef = found.step, found.state["kl_coef"]
+        self.first_metrics, self.last_metrics = found.state["first"], found.state["last"]
+        self.guards.load_state_dict(found.state["guards"])
+        if self.text is not None:
+            self.text.cursor = found.state["text_cursor"]
+        return True
+
+    def export(self, directory: Path) -> None:
+        """Write the averaged policy to the directory and the value model to ``value/`` in it."""
+        self.average.copy_to(self.learner.policy)
+        save_policy(self.learner.policy, self.tokenizer, directory)
+        self.learner.value.save(directory / "value")
+
+
+def build_job(settings: PpoSettings, device: torch.device, *, needs_reward_model: bool) -> PpoJob:
+    """Load models and data for a run that has not begun.
+
+    Raises:
+        ConfigError: no reward model and no value model to start from, or tokenizers that differ.
+        WhetstoneError: an input is missing or unusable.
+    """
+    tokenizer = load_tokenizer(settings.policy)
+    for other in filter(None, (settings.reference, settings.reward, settings.value)):
+        if any((other / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
+            require_same_tokenizer(tokenizer, load_tokenizer(other), f"{settings.policy} and {other}")
+    policy = load_policy(settings.policy, device=device)
+    reference = load_policy(settings.reference or settings.policy, device=device).requires_grad_(False)
+    reward, value = _scalar_models(settings, device, needs_reward_model)
+    counts = Counts(bad=BadRows(settings.skip_bad))
+    limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
+    prompts = [p for p in read_prompts(settings.prompts, tokenizer, limits, counts) if p.split in (None, "train")]
+    if not prompts:
+        raise DataError(f"{settings.prompts[0]}: every prompt is held out (split valid or test); PPO needs train rows")
+    text = None
+    if settings.ptx_per_minibatch:
+        read = read_text_blocks if settings.ptx_packed else read_text_documents
+        text = read(settings.pretraining, tokenizer, settings.ptx_block_tokens, seed=settings.seed, bad=counts.bad)
+    return PpoJob(
+        learner=Learner(
+            policy=policy,
+            value=value,
+            policy_optimizer=adamw(policy, settings, settings.lr),
+            value_optimizer=adamw(value, settings, settings.value_lr),
+        ),
+        reference=reference,
+        reward=reward,
+        average=ParameterAverage(policy, settings.ema_decay),
+        sampler=make_sampler(settings, policy, tokenizer),
+        tokenizer=tokenizer,
+        prompts=prompts,
+        text=text,
+        guards=Guards(settings),
+        counts=counts,
+        device=device,
+        kl_coef=settings.kl_coef,
+    )
+
+
+def make_sampler(settings: PpoSettings, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Sampler:
+    """The sampler that the settings name."""
+    if settings.sampler == "transformers":
+        return TransformersSampler(
+            policy,
+            eos_id=int(tokenizer.eos_token_id),
+            pad_id=int(tokenizer.pad_token_id),
+            max_completion_tokens=settings.max_completion_tokens,
+            temperature=settings.temperature,
+        )
+    from trainer.rollouts.vllm_sampler import VllmSampler  # importing vLLM takes seconds
+
+    return VllmSampler(
+        policy,
+        tokenizer,
+        max_prompt_tokens=settings.max_prompt_tokens,
+        max_completion_tokens=settings.max_completion_tokens,
+        temperature=settings.temperature,
+        cache_gib=settings.vllm_cache_gib,
+    )
+
+
+def epoch_order(total: int, start: int, count: int, seed: int) -> list[int]:
+    """Indices at positions ``start`` to ``start + count`` of an endless sequence of shuffled epochs over ``total``."""
+    indices: list[int] = []
+    position = start
+    while len(indices) < count:
+        epoch, offset = divmod(position, total)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(total, generator=generator)[offset : offset + count - len(indices)].tolist()
+        indices += order
+        position += len(order)
+    return indices
+
+
+def input_files(settings: PpoSettings) -> list[Path]:
+    """The files whose bytes make two runs the same one: data, and every model's manifest or weights."""
+    models = filter(None, (settings.policy, settings.reference, settings.reward, settings.value))
+    weights = [next((m / n for n in ("manifest.json", "model.safetensors") if (m / n).is_file()), m) for m in models]
+    return [*settings.prompts, *settings.pretraining, *weights]
+
+
+def _scalar_models(
+    settings: PpoSettings, device: torch.device, needs_reward_model: bool
+) -> tuple[ScalarModel | None, ScalarModel]:
+    """Reward model (frozen) and value model; the latter starts as the former, or on the policy's trunk without one."""
+    if settings.reward is None and needs_reward_model:
+        raise ConfigError("--reward is required: nothing scores the completions")
+    reward = ScalarModel.load(settings.reward, device=device).requires_grad_(False) if settings.reward else None
+    start = settings.value or settings.reward
+    if start is None:
+        return None, ScalarModel.from_policy(settings.policy, device=device)
+    return reward, ScalarModel.load(start, device=device)

@@ -1,0 +1,213 @@
+"""Sampling with the transformers model itself: one prefill, then one token a step for all live rows.
+
+For models so small that an inference engine costs more than it gives, and for a greedy reference decode. Knows the key
+-value cache, left padding and the random numbers; does not know rewards or training.
+
+Random numbers: row b of step t uses one uniform number drawn from a generator seeded by the call, whether or not other
+rows have finished, so a completion depends on its row and seed only (up to floating point).
+
+Dimension letters: B rows still running, P tokens of the longest prompt, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, DynamicLayer
+
+from trainer.rollouts.rollout import Rollout, pack_rollout, require_distinct_pad
+
+COMPACT_BELOW = 0.75
+"""Share of running rows under which finished ones are taken out of the cache: a copy, so not after every EOS."""
+
+
+class TransformersSampler:
+    """Samples from the very module it is given, so that a push copies nothing.
+
+    Args:
+        policy: causal language model; it is read at every call, in eval mode.
+        eos_id: token that ends a completion.
+        pad_id: fills short rows; must differ from ``eos_id``.
+        max_completion_tokens: length cap; a completion that reaches it without EOS is unfinished.
+        min_completion_tokens: EOS is not taken before so many tokens.
+        temperature: of the logits; 0 is greedy.
+        batch_size: rows decoded at once; 0 takes all.
+    """
+
+    def __init__(
+        self,
+        policy: PreTrainedModel,
+        *,
+        eos_id: int,
+        pad_id: int,
+        max_completion_tokens: int,
+        min_completion_tokens: int = 0,
+        temperature: float = 1.0,
+        batch_size: int = 0,
+    ) -> None:
+        require_distinct_pad(pad_id, eos_id)
+        self._version = 0
+        self._policy = policy
+        self._eos_id, self._pad_id = eos_id, pad_id
+        self._max_completion_tokens = max_completion_tokens
+        self._min_completion_tokens = min_completion_tokens
+        self._temperature = temperature
+        self._batch_size = batch_size
+
+    def push(self, policy: PreTrainedModel, version: int) -> None:
+        """Sample from this module from now on."""
+        self._policy, self._version = policy, version
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    @torch.no_grad()
+    def sample(self, prompts: Sequence[Sequence[int]], seed: int) -> Rollout:
+        """One completion of each prompt; see ``Sampler``."""
+        generator = torch.Generator().manual_seed(seed)
+        step = self._batch_size or len(prompts)
+        completions: list[list[int]] = []
+        logprobs: list[list[float]] = []
+        training = self._policy.training
+        self._policy.eval()
+        try:
+            for start in range(0, len(prompts), step):
+                tokens, scores = self._decode(prompts[start : start + step], generator)
+                completions += tokens
+                logprobs += scores
+        finally:
+            self._policy.train(training)
+        return pack_rollout(
+            prompts, completions, logprobs, eos_id=self._eos_id, pad_id=self._pad_id, policy_version=self._version
+        )
+
+    def _decode(
+        self, prompts: Sequence[Sequence[int]], generator: torch.Generator
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Token ids and log-probabilities of one batch; rows end at EOS, longer tails are cut by ``pack_rollout``."""
+        device = self._policy.device
+        ids_BP, mask_BP = left_pad(prompts, self._pad_id)
+        ids_BP, mask_B = ids_BP.to(device), mask_BP.to(device)  # mask_B grows by a column a step
+        rows_B = torch.arange(len(prompts), device=device)
+        running_B = torch.ones(len(prompts), dtype=torch.bool, device=device)
+        position_B = mask_B.sum(1)
+        chosen = torch.full((self._max_completion_tokens, len(prompts)), self._eos_id, device=device)
+        scores = torch.zeros(self._max_completion_tokens, len(prompts), device=device)
+        width = ids_BP.shape[1] + self._max_completion_tokens
+        cache = GrowingCache(self._policy.config.get_text_config().num_hidden_layers, width)
+        position_ids = (mask_B.cumsum(1) - 1).clamp(min=0)
+        for step in range(self._max_completion_tokens):
+            logits_BV = self._policy(
+                input_ids=ids_BP,
+                attention_mask=mask_B,
+                position_ids=position_ids,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            if step < self._min_completion_tokens:
+                logits_BV[:, self._eos_id] = -torch.inf
+            uniform = torch.rand(len(prompts), generator=generator)
+            token_B, logprob_B = draw(logits_BV, uniform.to(device)[rows_B], self._temperature)
+            chosen[step, rows_B] = torch.where(running_B, token_B, self._eos_id)
+            scores[step, rows_B] = logprob_B
+            running_B = running_B & (token_B != self._eos_id)
+            alive = int(running_B.sum())
+            if not alive:
+                break
+            if alive < COMPACT_BELOW * len(running_B):
+                keep = running_B.nonzero().squeeze(1)
+                cache.batch_select_indices(keep)
+                rows_B, token_B, mask_B = rows_B[keep], token_B[keep], mask_B[keep]
+                position_B, running_B = position_B[keep], running_B[keep]
+            ids_BP, position_ids = token_B[:, None], position_B[:, None]
+            position_B = position_B + 1
+            mask_B = torch.nn.functional.pad(mask_B, (0, 1), value=1)
+        return chosen[: step + 1].T.tolist(), scores[: step + 1].T.tolist()
+
+
+def draw(logits_BV: Tensor, uniform_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """One token a row by inverting the cumulative distribution, or the likeliest one at temperature 0.
+
+    Args:
+        logits_BV: (B, V) logits of the next token.
+        uniform_B: (B,) numbers in [0, 1).
+        temperature: divides the logits; 0 is greedy.
+
+    Returns:
+        (B,) int64 tokens and (B,) float32 log-probabilities under the distribution drawn from, in nats (under
+        temperature 1 when greedy).
+    """
+    logprobs_BV = torch.log_softmax(logits_BV.float() / (temperature or 1.0), -1)
+    if temperature == 0:
+        token_B = logits_BV.argmax(-1)
+    else:
+        cumulative_BV = logprobs_BV.exp().cumsum(-1)
+        # Scaled by the last entry, because the sum of float32 probabilities is not quite 1.
+        target_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
+        token_B = torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(1)
+        token_B = token_B.clamp(max=logits_BV.shape[-1] - 1)
+    return token_B, logprobs_BV.gather(-1, token_B[:, None]).squeeze(1)
+
+
+def left_pad(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Prompts as one (B, P) rectangle that ends together, and its mask (1 at real tokens).
+
+    Raises:
+        ValueError: there is no prompt, or one is empty.
+    """
+    if not prompts or not all(prompts):
+        raise ValueError("every prompt needs at least one token to be continued")
+    width = max(map(len, prompts))
+    ids_BP = torch.full((len(prompts), width), pad_id)
+    mask_BP = torch.zeros(len(prompts), width, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids_BP[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask_BP[row, width - len(prompt) :] = 1
+    return ids_BP, mask_BP
+
+
+class GrowingCache(Cache):  # type: ignore[misc] # transformers is untyped here
+    """Keys and values in buffers allocated once: appending a token writes one column instead of copying all.
+
+    Args:
+        layers: transformer layers.
+        width: most tokens that will be cached.
+    """
+
+    def __init__(self, layers: int, width: int) -> None:
+        super().__init__(layers=[_GrowingLayer(width) for _ in range(layers)])
+
+
+class _GrowingLayer(DynamicLayer):  # type: ignore[misc] # likewise
+    """One layer's buffers; ``keys`` and ``values`` are views of the filled part."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self._width = width
+        self.is_initialized: bool = False
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Append the new columns; return everything cached so far."""
+        start = self.get_seq_length()
+        if not self.is_initialized:
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self._keys = key_states.new_empty(*key_states.shape[:2], self._width, key_states.shape[-1])
+            self._values = value_states.new_empty(*value_states.shape[:2], self._width, value_states.shape[-1])
+            self.is_initialized = True
+        end = start + key_states.shape[-2]
+        self._keys[:, :, start:end] = key_states
+        self._values[:, :, start:end] = value_states
+        self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep only these rows."""
+        end = self.get_seq_length()
+        self._keys, self._values = self._keys[indices], self._values[indices]
+        self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]

@@ -1,0 +1,165 @@
+"""One run of a stage: its unfinished directory, what it may resume, and its atomic end.
+
+A run works in ``<output>.partial`` and renames it to ``<output>`` when everything in it is complete, so that a
+reader finds a whole directory or none. Knows directories, locks and settings; does not know what stages compute.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from feedback.artifacts import sha256_of
+from feedback.errors import ArtifactError, ConfigError
+from trainer.running.checkpoint import latest_checkpoint, publish, write_json
+from trainer.running.layout import CHECKPOINTS, METRICS_FILE, SETTINGS_FILE, partial_directory
+from trainer.settings.stages import StageSettings
+
+_LOCK = ".lock"
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names and numbers of glibc's malloc.h
+
+
+class Run:
+    """An unfinished run; made by ``open_run``.
+
+    Attributes:
+        directory: where the stage writes; becomes ``output`` when ``finish`` is called.
+        output: the final place.
+        device: where tensors live.
+    """
+
+    def __init__(self, stage: str, settings: StageSettings, directory: Path, device: torch.device) -> None:
+        """Bind the stage's name and settings to its directory."""
+        self.stage = stage
+        self.settings = settings
+        self.directory = directory
+        self.output = settings.output
+        self.device = device
+        self._started_s = time.monotonic()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Directory of the checkpoints; removed when the run finishes."""
+        return self.directory / CHECKPOINTS
+
+    def latest_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint of this run, if it was interrupted."""
+        return latest_checkpoint(self.checkpoints)
+
+    def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Write ``metrics.json``, drop what only an unfinished run needs, and publish the directory.
+
+        Returns:
+            The metrics, with the stage's name and wall time added.
+        """
+        metrics = {"stage": self.stage, "wall_s": round(time.monotonic() - self._started_s, 3)} | metrics
+        write_json(self.directory / METRICS_FILE, metrics)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        (self.directory / _LOCK).unlink(missing_ok=True)
+        publish(self.directory, self.output)
+        return metrics
+
+
+@contextmanager
+def open_run(stage: str, settings: StageSettings, inputs: Sequence[Path] = ()) -> Iterator[Run]:
+    """Yield a run that starts, or that goes on where the same run was interrupted; seeds torch and sets threads.
+
+    Args:
+        stage: the command's name.
+        settings: resolved settings, written to ``settings.json``.
+        inputs: data files; a run is the same only if their bytes are.
+
+    Raises:
+        ArtifactError: the output exists and is not empty, another run's unfinished directory is in the way, or
+            another process is at work on it.
+        ConfigError: the device is not there.
+    """
+    output = settings.output
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ArtifactError(f"--output {output}: exists and is not empty; remove it or choose another directory")
+    device = prepare(settings)
+    directory = partial_directory(output)
+    identity = _identity(stage, settings, inputs)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _LOCK).open("w") as lock:
+        _hold(lock, directory)
+        _claim(directory, identity)
+        yield Run(stage, settings, directory, device)
+
+
+def prepare(settings: StageSettings) -> torch.device:
+    """Set threads and seed; return the device that the settings name."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("stages run in one process as yet; start this one without torchrun")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    _keep_freed_memory()
+    wanted = settings.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: this machine has no usable GPU; use --device cpu")
+    return torch.device(wanted)
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc not to hand big blocks back to the kernel after every use: a fifth of the time of a small step."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _identity(stage: str, settings: StageSettings, inputs: Sequence[Path]) -> dict[str, Any]:
+    hashes = {str(path): sha256_of(path) for path in inputs if path.is_file()}
+    return {"stage": stage, "settings": json.loads(settings.model_dump_json()), "inputs": hashes}
+
+
+def _hold(lock: IO[str], directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ArtifactError(f"{directory}: another process is at work on this run; wait for it") from error
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+
+
+def _claim(directory: Path, identity: dict[str, Any]) -> None:
+    """Write the run's identity, or check that what is there is this very run."""
+    path = directory / SETTINGS_FILE
+    if not path.exists():
+        strangers = [entry.name for entry in directory.iterdir() if entry.name != _LOCK]
+        if strangers:
+            raise ArtifactError(f"{directory}: holds {strangers[0]} and is no unfinished run; remove it")
+        write_json(path, identity)
+        return
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ArtifactError(f"{path}: unreadable; remove {directory}") from error
+    if found != identity:
+        raise ArtifactError(
+            f"{directory}: an unfinished run with other {_difference(found, identity)}; "
+            "start it again with those, or remove it"
+        )
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    if found.get("stage") != wanted["stage"]:
+        return f"stage ({found.get('stage')})"
+    if found.get("inputs") != wanted["inputs"]:
+        return "input data"
+    old, new = found.get("settings", {}), wanted["settings"]
+    changed = [f"--{key.replace('_', '-')} {old.get(key)}" for key in new if old.get(key) != new[key]]
+    return "settings (" + ", ".join(changed) + ")"

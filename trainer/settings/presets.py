@@ -1,0 +1,81 @@
+"""Presets: named sets of overrides for each stage, in one table, and how they combine with what the caller gave.
+
+Knows values only; does not know what they do (see `trainer.settings.stages`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from feedback.errors import ConfigError
+from trainer.settings.stages import StageSettings
+
+Settings = TypeVar("Settings", bound=StageSettings)
+
+_SANDBOX_LIMITS = {"max_prompt_tokens": 192, "max_completion_tokens": 32}
+# Two threads on two busy cores wait for each other: one is faster beside a serving engine.
+_SANDBOX = _SANDBOX_LIMITS | {"threads": 1}
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # The paper's values are the defaults of the settings classes.
+    "paper": {},
+    # A Llama of 1-3 M parameters on two cores: higher learning rates, smaller batches, minutes in all.
+    "sandbox": {
+        "pretrain": {
+            "width": 128, "layers": 4, "heads": 4, "mlp_width": 384, "tied": True, "init_std": 0.08,
+            "context_tokens": 256, "vocab_size": 1024, "bos": False,
+            # Documents apart: look-ups in the own context are the hard part, and neighbours only distract.
+            "packed": False, "block_tokens": 128, "batch_size": 32,
+            "lr": 4e-3, "beta2": 0.98, "weight_decay": 0.05, "warmup_steps": 40, "schedule": "linear", "lr_floor": 0.03,
+        },
+        "sft": _SANDBOX | {"epochs": 4, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
+        "reward": _SANDBOX | {"batch_size": 8, "lr": 3e-4},
+        "ppo": _SANDBOX | {
+            "episodes": 64 * 100, "batch_size": 64, "minibatches": 2, "checkpoint_every": 10,
+            "lr": 3e-4, "value_lr": 1e-3, "warmup_iterations": 5,
+            # With a cheaper KL and more steps the second round overfits its reward model (measured).
+            "kl_coef": 0.05,
+            # Over 100 iterations an average of 0.992 would still be half the initial policy.
+            "ema_decay": 0.9,
+            # A short document weighs less than a GPT-3 context, and its gradient is as large as PPO's (measured).
+            "ptx_coef": 0.5, "ptx_per_episode": 1.0, "ptx_packed": False, "ptx_block_tokens": 128,
+            "missing_eos": "subtract", "missing_eos_penalty": 1.0,
+        },
+        "evaluate": _SANDBOX | {
+            "pretraining_packed": False, "pretraining_block_tokens": 128,
+            "pretraining_blocks": 512,
+        },
+        "score": _SANDBOX_LIMITS,
+        "disagree": _SANDBOX,
+        "generate": _SANDBOX_LIMITS,
+    },
+}  # fmt: skip
+
+
+def resolve(stage: str, kind: type[Settings], preset: str, given: Mapping[str, Any]) -> Settings:
+    """Return a stage's settings: defaults, overridden by the preset, overridden by what was given.
+
+    Args:
+        stage: the stage's command name, a row of the preset.
+        kind: the stage's settings class.
+        preset: a key of ``PRESETS``.
+        given: explicit values by field name.
+
+    Raises:
+        ConfigError: unknown preset, or a value is missing or malformed; names the option and what was expected.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"--preset {preset}: no such preset, choose from {', '.join(PRESETS)}")
+    try:
+        return kind(**(PRESETS[preset].get(stage, {}) | dict(given)))
+    except ValidationError as error:
+        faults = [_fault(fault["loc"], fault["type"], fault.get("input"), fault["msg"]) for fault in error.errors()]
+        raise ConfigError("; ".join(faults)) from error
+
+
+def _fault(location: tuple[int | str, ...], kind: str, value: object, message: str) -> str:
+    option = "--" + str(location[0] if location else "settings").replace("_", "-")
+    return f"{option} is required" if kind == "missing" else f"{option} {value}: {message}"

@@ -1,0 +1,44 @@
+"""Settings of the trainer service, ``python -m trainer serve``.
+
+Knows what the service watches and where its stages work; the stages' own settings are in `trainer.settings.stages`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from feedback.settings import Settings
+
+
+class TrainerSettings(Settings):
+    """What the trainer service needs to know."""
+
+    preset: str = "sandbox"
+    """Row of `trainer.settings.presets.PRESETS` that every stage starts from: ``sandbox`` or ``paper``."""
+    pretraining: list[Path] = []
+    """Files of pretraining text for the ptx term and the SFT mix (a JSON list); none turns both off."""
+    held_out_text: list[Path] = []
+    """Files of text that nothing trains on, for the pretraining loss in evaluations (a JSON list)."""
+    stage_options: dict[str, dict[str, str | int | float]] = {}
+    """Options of single stages that override the preset, such as ``{"ppo": {"kl_coef": 0.05}}`` (JSON)."""
+    work_root: Path = Path("var/training")
+    """Directory in which the stages of a round work; a restarted service goes on from what it finds there."""
+    min_new_labels: int = Field(default=0, ge=0)
+    """New labels since the last round that start one by themselves; 0 waits for an operator's word."""
+    min_demonstrations: int = Field(default=16, ge=1)
+    """Fewest demonstrations with which a round of kind ``sft`` begins."""
+    disagreement_items: int = Field(default=2000, ge=0)
+    """Newest unranked comparisons that a round's reward model is asked about; labelers get those sooner on which it
+    disagrees with the one before it. 0 asks about none."""
+    trainer_poll_s: float = Field(default=1.0, gt=0, le=60)
+    """Seconds between two looks at the ledger."""
+    trainer_threads: int = Field(default=0, ge=0)
+    """CPU threads of a stage; 0 takes all cores."""
+    trainer_nice: int = Field(default=0, ge=0, le=19)
+    """Niceness of the stages, so that serving keeps its latency on a shared machine."""
+    trainer_processes: int = Field(default=1, ge=1)
+    """Processes of a training stage; above 1 they start under ``torchrun``."""
+    trainer_metrics_port: int = Field(default=0, ge=0, le=65535)
+    """TCP port of the service's Prometheus metrics; 0 serves none."""
