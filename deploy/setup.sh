@@ -41,14 +41,15 @@ install_package() { # install_package WHAT-IS-MISSING DEBIAN-PACKAGE
   [ -z "$made" ] || $as_root rm -f "$policy"
 }
 
-install_lock() { # install_lock FILE
-  local stamp="$venv/.installed-$(basename "$1")"
-  if [ -e "$stamp" ] && cmp -s "$1" "$stamp"; then return; fi
-  say "installing $(grep -c == "$1") pinned packages from $1"
+install_lock() { # install_lock FILE [PIP-OPTION...]
+  local lock=$1 stamp="$venv/.installed-$(basename "$1")"
+  shift
+  if [ -e "$stamp" ] && cmp -s "$lock" "$stamp"; then return; fi
+  say "installing $(grep -c == "$lock") pinned packages from $lock"
   # shellcheck disable=SC2086  # PIP_ARGS is a list of words
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
-    ${PIP_ARGS:-} -r "$1" 2> >(grep -v '^WARNING: Location' >&2)
-  cp "$1" "$stamp"
+    ${PIP_ARGS:-} "$@" -r "$lock" 2> >(grep -v '^WARNING: Location' >&2)
+  cp "$lock" "$stamp"
 }
 
 install_node_lock() { # install_node_lock DIRECTORY
@@ -72,6 +73,9 @@ fi
 need_package redis-server redis-server
 if [ "$want" = test ]; then
   install_lock requirements/dev.txt
+  for lock in requirements/peers/*.txt; do # apart from the environment: two versions of one package, for comparison only
+    install_lock "$lock" --upgrade --target "$venv/peers/$(basename "$lock" .txt)"
+  done
   need_package chromium chromium
   need_package promtool prometheus
   need_package strace strace
