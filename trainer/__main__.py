@@ -28,6 +28,7 @@ if typing.TYPE_CHECKING:
 STAGES: dict[str, tuple[str, str, str, str]] = {
     "pretrain": ("stages.pretrain", "settings.stages", "PretrainSettings", "train a language model on raw text"),
     "sft": ("stages.sft", "settings.stages", "SftSettings", "fine-tune a policy on demonstrations"),
+    "start": ("stages.start", "settings.stages", "StartSettings", "make the policy that PPO starts from"),
     "reward": ("stages.reward", "settings.stages", "RewardSettings", "train a reward model on ranked completions"),
     "ppo": ("ppo.ppo", "settings.ppo", "PpoSettings", "train a policy against a reward model (PPO-ptx)"),
     "evaluate": ("stages.evaluation", "settings.evaluate", "EvaluateSettings", "compare policies on held-out prompts"),

@@ -15,13 +15,47 @@ from trainer.settings.stages import StageSettings
 
 Settings = TypeVar("Settings", bound=StageSettings)
 
+_SMALL_LIMITS = {"max_prompt_tokens": 512, "max_completion_tokens": 256}
 _SANDBOX_LIMITS = {"max_prompt_tokens": 192, "max_completion_tokens": 32}
 # Two threads on two busy cores wait for each other: one is faster beside a serving engine.
 _SANDBOX = _SANDBOX_LIMITS | {"threads": 1}
 
+# float16 with a float32 master copy in the paper; bfloat16 needs no loss scaling.
+_ON_GPU = {"bf16": True}
+_SMALL = _ON_GPU | _SMALL_LIMITS
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # The paper's values are the defaults of the settings classes.
+    # The paper's values are the defaults of the settings classes, those of 1.3B where it gives several.
     "paper": {},
+    "paper-1.3b": {"sft": _ON_GPU, "start": _ON_GPU, "reward": _ON_GPU, "ppo": _ON_GPU},
+    "paper-6b": {"sft": _ON_GPU, "start": _ON_GPU | {"lr": 1.04e-5}, "reward": _ON_GPU, "ppo": _ON_GPU},
+    "paper-175b": {
+        "sft": _ON_GPU | {"lr": 5.03e-6, "batch_size": 8},
+        "start": _ON_GPU | {"lr": 2.45e-6, "batch_size": 8},
+        "reward": _ON_GPU,  # of 6B in the paper, whatever the policy's size
+        "ppo": _ON_GPU | {"lr": 2.55e-6, "value_lr": 5e-6},  # the lower of the two rates that its sweep names
+    },
+    # A real pretrained model of 0.1-1 B on one GPU, with tens of thousands of labels instead of the paper's volumes.
+    "small": {
+        # No dropout: such models were pretrained without. The epoch is chosen, so that a few of them cost only time.
+        "sft": _SMALL | {"epochs": 4, "lr": 1e-5, "dropout": 0.0},
+        "start": _SMALL | {"lr": 1e-5},
+        "reward": _SMALL | {"batch_size": 32},
+        "ppo": _SMALL | {
+            # An eighth of the episodes in batches of a quarter: 250 iterations.
+            "episodes": 32_000, "batch_size": 128, "minibatches": 4,
+            # Rate and KL price that arXiv:2403.17031 found for 1 B.
+            "lr": 3e-6, "value_lr": 3e-6, "kl_coef": 0.05,
+            # Eight examples an episode double the paper's time; with one, the pretraining gradient is noisier.
+            "ptx_per_episode": 1.0,
+            # Small models run on: every completion without an end loses a point.
+            "missing_eos": "subtract", "missing_eos_penalty": 1.0,
+        },
+        "evaluate": _SMALL_LIMITS,
+        "score": _SMALL_LIMITS,
+        "disagree": _SMALL_LIMITS,
+        "generate": _SMALL_LIMITS,
+    },
     # A Llama of 1-3 M parameters on two cores: higher learning rates, smaller batches, minutes in all.
     "sandbox": {
         "pretrain": {
@@ -32,6 +66,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "lr": 4e-3, "beta2": 0.98, "weight_decay": 0.05, "warmup_steps": 40, "schedule": "linear", "lr_floor": 0.03,
         },
         "sft": _SANDBOX | {"epochs": 4, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
+        "start": _SANDBOX | {"batch_size": 16, "lr": 5e-4, "text_packed": False},
         "reward": _SANDBOX | {"batch_size": 8, "lr": 3e-4},
         "ppo": _SANDBOX | {
             "episodes": 64 * 100, "batch_size": 64, "minibatches": 2, "checkpoint_every": 10,

@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainer.settings.lora import LoraSettings
+
 
 class StageSettings(BaseModel):
     """What every stage has in common."""
@@ -49,6 +51,8 @@ class TrainingSettings(StageSettings):
     """Stop after this many optimizer steps; 0 runs to the end. The schedule is that of the shortened run."""
     checkpoint_every: int = Field(0, ge=0)
     """Optimizer steps between checkpoints that a killed run resumes from; 0 writes none."""
+    peer_timeout_s: float = Field(600.0, gt=0)
+    """Under torchrun, seconds that a process waits for the others before the run ends with an error."""
 
 
 class LimitSettings(BaseModel):
@@ -116,8 +120,8 @@ class PretrainSettings(TrainingSettings):
     """AdamW weight decay on matrices; GPT-3's value."""
 
 
-class SftSettings(TrainingSettings, LimitSettings):
-    """Supervised fine-tuning on demonstrations (section 3.5, C.1)."""
+class DemonstrationSettings(TrainingSettings, LimitSettings, LoraSettings):
+    """What `sft` and `start` have in common: supervised training on demonstrations."""
 
     policy: Path
     """Pretrained policy directory to start from."""
@@ -129,22 +133,44 @@ class SftSettings(TrainingSettings, LimitSettings):
     """Share of a batch that is pretraining text when `text` is given (C.3: 10 %)."""
     text_packed: bool = True
     """Pack documents into full blocks; otherwise each document is a row of its own."""
-    reward_model: Path | None = None
-    """Reward model that chooses the epoch by its mean score on validation prompts; else validation loss chooses."""
-    epochs: int = Field(16, gt=0)
-    """Passes over the demonstrations (C.1: 16 for SFT; C.3: 2 for the start of PPO)."""
-    batch_size: int = Field(32, gt=0)
-    """Sequences per optimizer step, mixed text included (C.1: 32)."""
-    lr: float = Field(9.65e-6, gt=0)
-    """Peak learning rate, cosine to a tenth, no warm-up (C.1)."""
-    dropout: float = Field(0.2, ge=0, lt=1)
-    """Residual dropout (C.1: 0.2)."""
-    valid_fraction: float = Field(0.1, ge=0, lt=1)
-    """Share of demonstrations without a split that are held out, by hash of the prompt."""
     text_block_tokens: int = Field(128, gt=1)
     """Length of a block of the mixed-in text; the most tokens of a document when they are not packed."""
+    epochs: int = Field(gt=0)
+    """Passes over the demonstrations."""
+    batch_size: int = Field(32, gt=0)
+    """Sequences per optimizer step, mixed text included (C.1, C.3: 32 for 1.3B and 6B, 8 for 175B)."""
+    lr: float = Field(gt=0)
+    """Peak learning rate, cosine to a tenth, no warm-up."""
+    dropout: float = Field(ge=0, lt=1)
+    """Residual dropout."""
+    valid_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of demonstrations without a split that are held out, by hash of the prompt."""
+
+
+class SftSettings(DemonstrationSettings):
+    """Supervised fine-tuning on demonstrations (section 3.5, C.1); the paper mixes no text in here."""
+
+    epochs: int = Field(16, gt=0)
+    """Passes over the demonstrations (C.1: 16)."""
+    lr: float = Field(9.65e-6, gt=0)
+    """Peak learning rate, cosine to a tenth, no warm-up (C.1: 1.3B and 6B; 5.03e-6 for 175B)."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Residual dropout (C.1: 0.2)."""
+    reward_model: Path | None = None
+    """Reward model that chooses the epoch by its mean score on validation prompts; else validation loss chooses."""
     select_prompts: int = Field(64, gt=0)
     """Validation prompts that are sampled for the reward model at the end of each epoch."""
+
+
+class StartSettings(DemonstrationSettings):
+    """The policy that RL starts from and measures its KL to (C.3): not the SFT model; the last epoch is kept."""
+
+    epochs: int = Field(2, gt=0)
+    """Passes over the demonstrations (C.3: 2)."""
+    lr: float = Field(5e-6, gt=0)
+    """Peak learning rate, cosine to a tenth, no warm-up (C.3: 1.3B; 1.04e-5 for 6B, 2.45e-6 for 175B)."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Residual dropout; C.3 names none."""
 
 
 class RewardSettings(TrainingSettings, LimitSettings):
@@ -164,6 +190,12 @@ class RewardSettings(TrainingSettings, LimitSettings):
     """Distinct prompts per optimizer step (C.2: 64)."""
     lr: float = Field(9e-6, gt=0)
     """Peak learning rate, cosine to a tenth (C.2)."""
+    incremental: bool = False
+    """Go on with `init_reward`: one pass over comparisons it never saw, and a sample of those it did."""
+    replay: float = Field(0.25, ge=0)
+    """Comparisons that an incremental run draws from those seen before, for each fresh one."""
+    max_uses: int = Field(4, ge=1)
+    """Passes over a label, all runs since the policy together, after which incremental runs leave it alone."""
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of rows without a split that are held out, by hash of customer or prompt."""
     micro_batch_tokens: int = Field(16384, gt=0)

@@ -39,7 +39,7 @@ from trainer.models.policies import context_tokens, load_policy, load_tokenizer,
 from trainer.running.loop import optimize, precision
 from trainer.running.optimization import Schedule
 from trainer.running.run import open_run
-from trainer.settings.stages import SftSettings
+from trainer.settings.stages import DemonstrationSettings, SftSettings
 from trainer.stages.pretrain import text_loss
 from trainer.stages.selection import Selection
 
@@ -52,7 +52,16 @@ def run(settings: SftSettings) -> dict[str, Any]:
     Raises:
         WhetstoneError: bad settings or data, or the loss diverged.
     """
-    with open_run("sft", settings, [*settings.demonstrations, *settings.text]) as run:
+    return fine_tune("sft", settings)
+
+
+def fine_tune(stage: str, settings: DemonstrationSettings) -> dict[str, Any]:
+    """Train on demonstrations for the stage of that name; ``start`` keeps its last epoch, ``sft`` its best one.
+
+    Raises:
+        WhetstoneError: bad settings or data, or the loss diverged.
+    """
+    with open_run(stage, settings, [*settings.demonstrations, *settings.text]) as run:
         tokenizer = load_tokenizer(settings.policy)
         policy = load_policy(settings.policy, dropout=settings.dropout, device=run.device)
         limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
@@ -62,15 +71,16 @@ def run(settings: SftSettings) -> dict[str, Any]:
             read_demonstrations(settings.demonstrations, tokenizer, limits, counts), settings.valid_fraction
         )
         gradient = _gradient(policy, tokenizer, train, settings)
+        judged = settings if isinstance(settings, SftSettings) and valid else None
         per_epoch = gradient.order.batches_per_epoch
         steps = settings.max_steps or settings.epochs * per_epoch
         selection = Selection(
             run.directory,
             policy,
             tokenizer,
-            loss=(lambda: validation_loss(policy, valid, gradient.pad_id)) if valid else None,
-            reward_model=settings.reward_model if valid else None,
-            prompts=[each.prompt_ids for each in valid[: settings.select_prompts]],
+            loss=(lambda: validation_loss(policy, valid, gradient.pad_id)) if judged else None,
+            reward_model=judged.reward_model if judged else None,
+            prompts=[each.prompt_ids for each in valid[: judged.select_prompts]] if judged else [],
             max_completion_tokens=limits.completion_tokens,
             seed=settings.seed,
         )
@@ -88,6 +98,7 @@ def run(settings: SftSettings) -> dict[str, Any]:
             {
                 "steps": steps,
                 "train_loss": gradient.last_loss,
+                "validation_loss": validation_loss(policy, valid, gradient.pad_id) if valid else None,
                 "demonstrations": len(train),
                 "validation_demonstrations": len(valid),
                 "selected_by": selection.criterion,
@@ -161,7 +172,7 @@ class _Gradient:
     order: EpochOrder
     text: TextBlocks | None
     text_rows: int
-    settings: SftSettings
+    settings: DemonstrationSettings
     selection: Selection | None = None
     last_loss: float | None = None
 
@@ -196,7 +207,10 @@ class _Gradient:
 
 
 def _gradient(
-    policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: Sequence[Demonstration], settings: SftSettings
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Sequence[Demonstration],
+    settings: DemonstrationSettings,
 ) -> _Gradient:
     text_rows = max(round(settings.batch_size * settings.text_fraction), 1) if settings.text else 0
     text_rows = min(text_rows, settings.batch_size - 1)

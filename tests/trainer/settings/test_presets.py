@@ -1,5 +1,7 @@
 """Presets override defaults, and what is given overrides presets."""
 
+from pathlib import Path
+
 import pytest
 
 from feedback.errors import ConfigError
@@ -27,9 +29,34 @@ def test_presets_name_stages_and_fields_that_exist(preset: str) -> None:
 
 
 def test_refusal_names_options_and_values() -> None:
-    with pytest.raises(ConfigError, match=r"--preset huge: no such preset, choose from paper, sandbox"):
+    with pytest.raises(ConfigError, match=r"--preset huge: no such preset, choose from paper, .*small, sandbox"):
         resolve("reward", RewardSettings, "huge", {})
     with pytest.raises(ConfigError, match=r"--output is required; --preferences is required"):
         resolve("reward", RewardSettings, "paper", {})
     with pytest.raises(ConfigError, match=r"--batch-size many: .*integer"):
         resolve("reward", RewardSettings, "paper", {"output": "o", "preferences": ["p"], "batch_size": "many"})
+
+
+def documented() -> list[list[str]]:
+    """Rows of the table of values in docs/training.md, its head first; cells without backticks."""
+    text = (Path(__file__).parents[3] / "docs/training.md").read_text()
+    section = text.split("## The paper's values", 1)[1].split("\n## ", 1)[0]
+    rows = [line[1:-1].replace("`", "").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if "---" not in row[0]]
+
+
+def test_the_table_in_the_documentation_holds_the_values_that_run() -> None:
+    head, *rows = documented()
+    presets = head[3:]
+    assert set(presets) == PRESETS.keys() - {"paper-1.3b"}, "which differs from paper in bf16 alone"
+    assert len(rows) > 30
+    for stage, field, _, *cells in rows:
+        default = _settings_class(stage).model_fields[field].default
+        values = [PRESETS[preset].get(stage, {}).get(field, default) for preset in presets]
+        pairs = zip(presets, values, strict=True)
+        shown = ["" if preset != "paper" and value == default else f"{value}" for preset, value in pairs]
+        assert cells == shown, f"{stage}.{field} should read | {' | '.join(shown)} |"
+    named = {(stage, field) for stage, field, *_ in rows}
+    for preset in ("paper-6b", "paper-175b", "small"):
+        changed = {(s, f) for s in ("sft", "start", "reward", "ppo") for f in PRESETS[preset][s]}
+        assert changed <= named, f"{preset} changes what the table does not show: {changed - named}"

@@ -4,9 +4,16 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from trainer.settings import stages as settings
-from trainer.settings.stages import PretrainSettings, RewardSettings, ScoreSettings, SftSettings, StageSettings
+from trainer.settings.stages import (
+    PretrainSettings,
+    RewardSettings,
+    ScoreSettings,
+    SftSettings,
+    StageSettings,
+    StartSettings,
+)
 
-STAGES = [PretrainSettings, SftSettings, RewardSettings, ScoreSettings]
+STAGES = [PretrainSettings, SftSettings, StartSettings, RewardSettings, ScoreSettings]
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -16,7 +23,10 @@ def test_every_field_says_what_it_is(kind: type[BaseModel]) -> None:
 
 def test_defaults_are_the_papers() -> None:
     sft = SftSettings(output="o", policy="p", demonstrations=["d"])
-    assert (sft.epochs, sft.batch_size, sft.lr, sft.dropout, sft.text_fraction) == (16, 32, 9.65e-6, 0.2, 0.1)
+    assert (sft.epochs, sft.batch_size, sft.lr, sft.dropout, sft.text) == (16, 32, 9.65e-6, 0.2, [])
+    start = StartSettings(output="o", policy="p", demonstrations=["d"])
+    assert (start.epochs, start.batch_size, start.lr, start.text_fraction) == (2, 32, 5e-6, 0.1)
+    assert "reward_model" not in StartSettings.model_fields
     reward = RewardSettings(output="o", policy="p", preferences=["d"])
     assert (reward.epochs, reward.batch_size, reward.lr) == (1, 64, 9e-6)
     assert (reward.beta1, reward.beta2, reward.max_prompt_tokens, reward.max_completion_tokens) == (
