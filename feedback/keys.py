@@ -94,7 +94,10 @@ ws:swaps                   stream  ``record`` = SwapEvent                      m
 ws:replica:<id>            string  what a serving replica holds, JSON          TTL 15 s; serve -> cli
 ws:rounds                  hash    round id -> Round                           one per round; trainer -> cli, serve
 ws:rounds:requested        string  kind of round that an operator asked for    one; cli, serve -> trainer
-ws:rounds:lock             string  fencing token of the running trainer        TTL 60 s, renewed; trainer
+ws:rounds:lock             string  who has the right to run rounds             TTL round_lease_s, renewed; trainer
+ws:rounds:fence            string  number of the trainer that took it last     one; fence scripts
+ws:rounds:cancel           string  id of the round that is to be cancelled     one; cli, serve -> trainer
+ws:rounds:outlook          string  Outlook: what the next round waits for      TTL 60 s; trainer -> cli, serve
 =========================  ======  ==========================================  ================================================
 """
 
@@ -147,6 +150,9 @@ SWAPS = "ws:swaps"
 ROUNDS = "ws:rounds"
 ROUND_REQUESTED = "ws:rounds:requested"
 ROUND_LOCK = "ws:rounds:lock"
+ROUND_FENCE = "ws:rounds:fence"
+ROUND_CANCEL = "ws:rounds:cancel"
+ROUND_OUTLOOK = "ws:rounds:outlook"
 
 CURATORS = "curators"
 """Consumer group of `INTERACTIONS`."""

@@ -5,7 +5,7 @@ Registers candidates and reads; moving the ``live`` alias is `feedback.promotion
 
 from typing import cast
 
-from feedback import keys
+from feedback import fence, keys
 from feedback.client import Ledger, encode
 from feedback.errors import Conflict, NotFound
 from feedback.ids import is_policy_version, policy_version
@@ -20,13 +20,23 @@ def next_version(ledger: Ledger) -> str:
         return policy_version(int(client.incr(keys.POLICY_COUNTER)) - 1)
 
 
-def register(ledger: Ledger, policy: Policy) -> None:
+def register(ledger: Ledger, policy: Policy, number: int = fence.NO_FENCE) -> None:
     """Add a policy to the registry and point ``candidate`` at it.
+
+    Args:
+        ledger: where the registry is.
+        policy: the record.
+        number: of the trainer that writes (`feedback.fence`).
 
     Raises:
         Conflict: the version is taken.
+        LeaseLost: another trainer took over.
     """
-    if not ledger.run("register", [keys.POLICIES, keys.ALIASES], [policy.version, encode(policy)]):
+    places = [keys.POLICIES, keys.ALIASES, keys.ROUND_FENCE]
+    answer = int(ledger.run("register", places, [policy.version, encode(policy), number]))
+    if answer < 0:
+        raise fence.superseded(number)
+    if not answer:
         raise Conflict(f"{policy.version} is taken; versions are never reused")
 
 
@@ -54,10 +64,13 @@ def aliases(ledger: Ledger) -> dict[str, str]:
         return cast(dict[str, str], client.hgetall(keys.ALIASES))
 
 
-def add_reward_model(ledger: Ledger, model: RewardModel) -> None:
-    """Record a trained reward model."""
-    with ledger.reach() as client:
-        client.hset(keys.REWARD_MODELS, model.id, encode(model))
+def add_reward_model(ledger: Ledger, model: RewardModel, number: int = fence.NO_FENCE) -> None:
+    """Record a trained reward model; ``number`` is the trainer's (`feedback.fence`).
+
+    Raises:
+        LeaseLost: another trainer took over.
+    """
+    fence.write(ledger, number, (keys.REWARD_MODELS, model.id, encode(model)))
 
 
 def reward_model(ledger: Ledger, id: str) -> RewardModel:
@@ -77,10 +90,13 @@ def list_reward_models(ledger: Ledger) -> list[RewardModel]:
     return ledger.hall(keys.REWARD_MODELS, RewardModel)
 
 
-def add_report(ledger: Ledger, report: EvaluationReport) -> None:
-    """Record the evaluation of a candidate; the newest report of a version counts."""
-    with ledger.reach() as client:
-        client.hset(keys.REPORTS, report.version, encode(report))
+def add_report(ledger: Ledger, report: EvaluationReport, number: int = fence.NO_FENCE) -> None:
+    """Record the evaluation of a candidate; the newest report of a version counts.
+
+    Raises:
+        LeaseLost: another trainer than the one with this ``number`` took over.
+    """
+    fence.write(ledger, number, (keys.REPORTS, report.version, encode(report)))
 
 
 def report(ledger: Ledger, version: str) -> EvaluationReport | None:

@@ -30,7 +30,7 @@ from feedback.records.base import (
 from feedback.records.people import ApiKey, Session
 from feedback.records.serving import AuditEntry, Canary, SwapEvent
 from feedback.records.traffic import Battle, Erasure, Interaction, Rating, Share
-from feedback.records.training import Decision, EvaluationReport, Policy, RewardModel, Round, Snapshot
+from feedback.records.training import Decision, EvaluationReport, Outlook, Policy, RewardModel, Round, Snapshot
 from feedback.records.work import (
     Comparison,
     Completion,
@@ -66,6 +66,7 @@ __all__ = [
     "Lease",
     "Message",
     "Outcome",
+    "Outlook",
     "Percent",
     "Policy",
     "Prompt",

@@ -84,7 +84,9 @@ class Round(Record, frozen=True, kw_only=True):
 
     id: str
     created_at: datetime
-    state: Literal["running", "done", "failed"]
+    state: Literal["running", "done", "failed", "cancelled"]
+    reason: str = ""
+    """Why it began, in words."""
     stage: str = ""
     kind: Literal["sft", "ppo"] = "ppo"
     snapshot_id: str = ""
@@ -96,3 +98,15 @@ class Round(Record, frozen=True, kw_only=True):
     """Of the running stage: ``step``, ``steps``, ``eta_s``."""
     seconds: dict[str, float] = {}
     """Stage -> seconds it took."""
+
+
+class Outlook(Record, frozen=True, kw_only=True):
+    """What the trainer says of its next round."""
+
+    at: datetime
+    waits_for: list[str]
+    """What is missing or holds a round up, in words, such as ``ppo: 37 of 100 new labels``; empty while one runs."""
+    new_labels: int
+    """Labels that no finished round used yet."""
+    new_demonstrations: int
+    """Demonstrations that no finished round used yet."""

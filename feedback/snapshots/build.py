@@ -18,6 +18,7 @@ from feedback import (
     comparisons,
     demonstration_reviews,
     demonstrations,
+    fence,
     keys,
     labelers,
     labels,
@@ -71,7 +72,15 @@ class Draft:
         return {kind: dict(sorted(reasons.items())) for kind, reasons in counted.items() if reasons}
 
 
-def build(ledger: Ledger, root: Path, caps: Caps | None = None, without: Iterable[str] = ()) -> Snapshot:
+def build(
+    ledger: Ledger,
+    root: Path,
+    caps: Caps | None = None,
+    without: Iterable[str] = (),
+    *,
+    id: str = "",
+    number: int = fence.NO_FENCE,
+) -> Snapshot:
     """Freeze what the ledger holds now under ``root``/snapshots, record the snapshot and return it.
 
     Args:
@@ -79,8 +88,12 @@ def build(ledger: Ledger, root: Path, caps: Caps | None = None, without: Iterabl
         root: the artifact root.
         caps: how much of the training rows one party may be.
         without: people whose rows stay out: ``labeler:NAME``, ``customer:NAME``.
+        id: of the snapshot; a new one if empty.
+        number: of the trainer that writes (`feedback.fence`).
 
     Raises:
+        Conflict: there are files of a snapshot with this id.
+        LeaseLost: another trainer took over; the files are without a record.
         DataError: more than 1 % of the rows are malformed; nothing was written.
     """
     view, draft = _view(ledger, frozenset(without)), Draft()
@@ -94,7 +107,9 @@ def build(ledger: Ledger, root: Path, caps: Caps | None = None, without: Iterabl
     draft.drop("comparisons", beyond)
     seen = sum(len(each) for each in [*draft.rows.values(), *draft.left_out.values()]) + draft.extra.total()
     screen.check_malformed(draft.quarantined, seen)
-    return _store(ledger, root, draft, view, applied)
+    snapshot = _store(root, id or new_id("snp"), draft, view, applied)
+    fence.write(ledger, number, (keys.SNAPSHOTS, snapshot.id, encode(snapshot)))
+    return snapshot
 
 
 def _view(ledger: Ledger, without: frozenset[str]) -> View:
@@ -163,9 +178,8 @@ def _refuse_leaks(draft: Draft) -> None:
         draft.drop(kind, {row["id"]: "leak" for row, key in found if (row["split"] != "train") != held_out[key]})
 
 
-def _store(ledger: Ledger, root: Path, draft: Draft, view: View, applied: dict[str, Any]) -> Snapshot:
-    """Write the files and the record."""
-    id = new_id("snp")
+def _store(root: Path, id: str, draft: Draft, view: View, applied: dict[str, Any]) -> Snapshot:
+    """Write the files and return the record."""
     path = Path("snapshots") / id
     hashes = [
         {"kind": kind, "id": row["id"], "sha256": rows.sha256_of(row), "people": rows.people_of(row)}
@@ -184,7 +198,7 @@ def _store(ledger: Ledger, root: Path, draft: Draft, view: View, applied: dict[s
         _write(directory / "left_out.parquet", missing, rows.LEFT_OUT)
     inside = [row["id"] for row in draft.rows["comparisons"]]
     final = {row["id"] for row in draft.rows["comparisons"] if row["labeler_group"] == rows.REVIEWER}
-    snapshot = Snapshot(
+    return Snapshot(
         id=id,
         created_at=utc_now(),
         path=str(path),
@@ -201,9 +215,6 @@ def _store(ledger: Ledger, root: Path, draft: Draft, view: View, applied: dict[s
         caps=applied,
         without=sorted(view.without),
     )
-    with ledger.reach() as client:
-        client.hset(keys.SNAPSHOTS, id, encode(snapshot))
-    return snapshot
 
 
 def _write(path: Path, written: list[Row], schema: pa.Schema) -> None:

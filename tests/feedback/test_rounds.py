@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
-from feedback import keys, rounds
+from feedback import keys, policies, rounds
 from feedback.client import Ledger
 from feedback.errors import ConfigError, Conflict, NotFound
+from feedback.records import Outlook, utc_now
 from tests.builders import make_round
 
 
@@ -84,3 +85,40 @@ def test_the_right_of_a_dead_trainer_runs_out(ledger: Ledger) -> None:
     while ledger.redis.exists(keys.ROUND_LOCK):
         pass
     assert rounds.hold(ledger, "heir")
+
+
+def test_a_round_gets_its_version_once_and_without_a_gap(ledger: Ledger) -> None:
+    assert policies.next_version(ledger) == "policy-0000"
+    first, second = make_round(), make_round()
+    for made in (first, second):
+        rounds.save(ledger, made)
+    numbered = rounds.give_version(ledger, first)
+    assert numbered.version == "policy-0001"
+    assert rounds.get(ledger, first.id) == numbered
+    assert rounds.give_version(ledger, numbered) == numbered
+    assert rounds.give_version(ledger, second).version == "policy-0002"
+    assert policies.next_version(ledger) == "policy-0003"
+
+
+def test_a_running_round_is_cancelled_by_name_and_a_request_is_taken_back(ledger: Ledger) -> None:
+    with pytest.raises(Conflict, match="no round is running"):
+        rounds.cancel(ledger)
+    rounds.request(ledger, "ppo")
+    assert rounds.cancel(ledger) == ""
+    assert rounds.requested(ledger) == ""
+    made = make_round()
+    rounds.begin(ledger, made)
+    assert not rounds.is_cancelled(ledger, made.id)
+    assert rounds.cancel(ledger) == made.id
+    assert rounds.is_cancelled(ledger, made.id)
+    assert not rounds.is_cancelled(ledger, "rnd_other")
+    rounds.begin(ledger, make_round())
+    assert not rounds.is_cancelled(ledger, made.id), "the word was for the round before"
+
+
+def test_what_the_next_round_waits_for_is_forgotten_when_the_trainer_falls_silent(ledger: Ledger) -> None:
+    assert rounds.outlook(ledger) is None
+    said = Outlook(at=utc_now(), waits_for=["ppo: 37 of 100 new labels"], new_labels=37, new_demonstrations=0)
+    rounds.set_outlook(ledger, said)
+    assert rounds.outlook(ledger) == said
+    assert 0 < ledger.redis.ttl(keys.ROUND_OUTLOOK) <= rounds.OUTLOOK_S
