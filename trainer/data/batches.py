@@ -7,6 +7,7 @@ Dimension letters: B batch, T tokens of the longest sequence. Masks are 1 at rea
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -88,12 +89,17 @@ class EpochOrder:
 
     One batch of an epoch is as small as it must be; nothing is dropped. The cursor is the number of batches. With
     ``lengths``, rows of similar length share a batch, so that little of it is padding.
+
+    Attributes:
+        cursor: batches taken so far.
+        latest: row numbers of the batch that was taken last.
     """
 
     def __init__(self, rows: int, batch_size: int, seed: int, lengths: Sequence[int] | None = None) -> None:
         """Stand before the first batch of ``rows`` rows."""
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.cursor = 0
+        self.latest: list[int] = []
         self._lengths = lengths
         self._epoch = -1
         self._batches: list[list[int]] = []
@@ -109,7 +115,13 @@ class EpochOrder:
         self.cursor += 1
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._draw(epoch)
-        return self._batches[batch]
+        self.latest = self._batches[batch]
+        return self.latest
+
+    def uses(self, batches: int) -> dict[int, int]:
+        """Return how often each row comes in the first ``batches`` batches; the cursor stays where it is."""
+        other = EpochOrder(self.rows, self.batch_size, self.seed, self._lengths)
+        return dict(Counter(row for _ in range(batches) for row in other.next()))
 
     def _draw(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)

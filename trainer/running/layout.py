@@ -12,6 +12,8 @@ PROBE_FILE = "probe.json"
 """Greedy answers with log-probabilities, stored with a policy; serving checks them before it swaps."""
 FIGURES_FILE = "disagreement.json"
 """Comparison id -> figure, as stage ``disagree`` leaves them."""
+BAD_BATCHES_FILE = "bad-batches.jsonl"
+"""A line for each optimizer step that was skipped because a number was none: why, and the rows of its batch."""
 CHECKPOINTS = "checkpoints"
 
 

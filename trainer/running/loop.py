@@ -1,21 +1,25 @@
 """The loop that pretraining, supervised fine-tuning and the reward model share: gradient, step, progress, checkpoint.
 
-Knows step counts, schedules and when to write a checkpoint; does not know losses or data, which the
-stage gives as a function that accumulates one batch's gradient.
+Knows step counts, schedules, when to write a checkpoint and what follows a bad step; does not know losses or data,
+which the stage gives as a function that accumulates one batch's gradient.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from trainer.running.checkpoint import load_checkpoint, save_checkpoint
+from feedback.errors import Diverged
+from trainer.running.bad_steps import BadSteps
+from trainer.running.checkpoint import Resumed, load_checkpoint, save_checkpoint
 from trainer.running.optimization import Schedule, adamw, guarded_step, set_lr
-from trainer.running.progress import Progress
+from trainer.running.progress import Progress, require_finite
 from trainer.running.run import Run
 from trainer.settings.stages import TrainingSettings
 
@@ -28,6 +32,9 @@ class Cursor(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a position that ``state`` returned."""
+
+    def rows(self) -> list[str]:
+        """Return the ids of the rows of the batch before the cursor, to be named should they spoil its step."""
 
 
 def optimize(
@@ -43,6 +50,10 @@ def optimize(
 ) -> int:
     """Take the schedule's steps, going on from the run's last checkpoint if it has one.
 
+    A step whose loss, metrics or gradient are not finite is skipped: its batch is used up, no weight moves, its rows
+    are written to ``bad-batches.jsonl``. Too many of them (see `trainer.running.bad_steps`) and the run goes back to
+    its last checkpoint with half the learning rate, once.
+
     Args:
         run: gives directory and name.
         settings: of the optimizer and of checkpoints.
@@ -57,36 +68,111 @@ def optimize(
         The step that this process began at.
 
     Raises:
-        Diverged: a loss or gradient is not finite.
+        Diverged: too many steps were skipped, and there is no checkpoint to go back to, or the run went back before.
     """
     optimizer = adamw(model, settings, lr)
-    start, steps = 0, schedule.steps
-    if (latest := run.latest_checkpoint()) is not None:
-        resumed = load_checkpoint(latest, modules={"model": model}, optimizers={"adam": optimizer})
-        cursor.restore(resumed.state)
-        start = resumed.step
+    loop = _Loop(run, settings, model, optimizer, gradient, cursor, schedule, lr, after_step, BadSteps(run.directory))
+    start = loop.resume()
+    loop.bad_steps.forget_after(start)
     model.train()
-    with Progress(run.stage, steps, run.directory, start=start) as progress:
-        for step in range(start, steps):
-            rate = lr * schedule.share(step)
-            set_lr(optimizer, rate)
-            metrics = gradient()
-            norm = guarded_step(
-                optimizer, model.parameters(), settings.max_grad_norm, loss=metrics["loss"], stage=run.stage, step=step
-            )
-            progress.update(step + 1, metrics | {"grad_norm": norm, "lr": rate})
-            if after_step is not None:
-                after_step(step + 1)
-            if settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
-                save_checkpoint(
-                    run.checkpoints,
-                    step + 1,
-                    modules={"model": model},
-                    optimizers={"adam": optimizer},
-                    state=cursor.state(),
-                )
+    begin = start
+    while (stopped_at := loop.walk(begin)) is not None:
+        begin = loop.go_back(stopped_at)
     model.eval()
     return start
+
+
+@dataclass
+class _Loop:
+    """The arguments of ``optimize``, and what a walk through the steps needs besides."""
+
+    run: Run
+    settings: TrainingSettings
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    gradient: Callable[[], dict[str, float]]
+    cursor: Cursor
+    schedule: Schedule
+    lr: float
+    after_step: Callable[[int], None] | None
+    bad_steps: BadSteps
+    reason: str = ""
+
+    def walk(self, begin: int) -> int | None:
+        """Take the steps from ``begin`` on; return None at the end, or the steps done when too many were skipped."""
+        steps, every = self.schedule.steps, self.settings.checkpoint_every
+        with Progress(self.run.stage, steps, self.run.directory, start=begin) as progress:
+            for step in range(begin, steps):
+                progress.update(step + 1, self._step(step))
+                if self.bad_steps.verdict:
+                    return step + 1
+                if self.after_step is not None:
+                    self.after_step(step + 1)
+                if every and (step + 1) % every == 0 and step + 1 < steps and self.bad_steps.last_was_good:
+                    self._save(step + 1)
+        if self.bad_steps.none_was_good:
+            raise Diverged(f"{self.run.stage}: not one of {steps} steps could be taken: {self.reason}")
+        return None
+
+    def resume(self) -> int:
+        """Take up the newest checkpoint; return its step, 0 when there is none."""
+        found = self._load()
+        if found is None:
+            return 0
+        self.bad_steps.load_state_dict(found.state["bad_steps"])
+        return found.step
+
+    def go_back(self, stopped_at: int) -> int:
+        """Take up the newest checkpoint with half the learning rate; return its step."""
+        why = f"{self.run.stage} stopped at step {stopped_at}: {self.bad_steps.verdict} (the last: {self.reason})"
+        if self.bad_steps.attempt:
+            raise Diverged(f"{why}; it had gone back once, to half the learning rate")
+        found = self._load()
+        if found is None:
+            raise Diverged(f"{why}; there is no checkpoint to go back to, see --checkpoint-every")
+        self.bad_steps.go_back(found.state["bad_steps"])
+        return found.step
+
+    def _step(self, step: int) -> dict[str, float]:
+        """Take one step, or skip it; return its metrics, those that are finite."""
+        rate = self.lr * self.schedule.share(step) * self.bad_steps.lr_scale
+        set_lr(self.optimizer, rate)
+        metrics = self.gradient()
+        try:
+            for name, value in metrics.items():
+                require_finite(value, name, self.run.stage, step)
+            metrics["grad_norm"] = guarded_step(
+                self.optimizer,
+                self.model.parameters(),
+                self.settings.max_grad_norm,
+                loss=metrics["loss"],
+                stage=self.run.stage,
+                step=step,
+            )
+            self.bad_steps.good()
+        except Diverged as error:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.reason = str(error)
+            self.bad_steps.bad(step, self.reason, self.cursor.rows())
+        skipped = {"skipped_steps": float(self.bad_steps.skipped)} if self.bad_steps.skipped else {}
+        return {name: value for name, value in metrics.items() if math.isfinite(value)} | {"lr": rate} | skipped
+
+    def _save(self, step: int) -> None:
+        save_checkpoint(
+            self.run.checkpoints,
+            step,
+            modules={"model": self.model},
+            optimizers={"adam": self.optimizer},
+            state={"cursor": self.cursor.state(), "bad_steps": self.bad_steps.state_dict()},
+        )
+
+    def _load(self) -> Resumed | None:
+        latest = self.run.latest_checkpoint()
+        if latest is None:
+            return None
+        found = load_checkpoint(latest, modules={"model": self.model}, optimizers={"adam": self.optimizer})
+        self.cursor.restore(found.state["cursor"])
+        return found
 
 
 def precision(settings: TrainingSettings, device: torch.device) -> AbstractContextManager[Any]:

@@ -80,12 +80,14 @@ def guarded_step(
     """Clip the gradient, take one optimizer step, clear the gradient; return the norm before clipping.
 
     Raises:
-        Diverged: loss or gradient norm is not finite; the weights are then untouched.
+        Diverged: loss or gradient norm is not finite; weights and optimizer are then untouched, the gradient cleared.
     """
-    require_finite(loss, "loss", stage, step)
-    bound = max_grad_norm if max_grad_norm > 0 else math.inf
-    norm = float(nn.utils.clip_grad_norm_(list(parameters), bound))
-    require_finite(norm, "gradient norm", stage, step)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    try:
+        require_finite(loss, "loss", stage, step)
+        bound = max_grad_norm if max_grad_norm > 0 else math.inf
+        norm = float(nn.utils.clip_grad_norm_(list(parameters), bound))
+        require_finite(norm, "gradient norm", stage, step)
+        optimizer.step()
+    finally:
+        optimizer.zero_grad(set_to_none=True)
     return norm

@@ -121,6 +121,9 @@ class _Gradient:
     def restore(self, state: dict[str, Any]) -> None:
         self.order.cursor, self.tokens = int(state["batches"]), int(state["tokens"])
 
+    def rows(self) -> list[str]:
+        return [f"block {row}" for row in self.order.latest]
+
 
 def _check(settings: PretrainSettings) -> None:
     if settings.init and settings.tokenizer:
