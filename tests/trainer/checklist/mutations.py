@@ -1,0 +1,5 @@
+"""The mutations of all fifty items; at least one of each."""
+
+from tests.trainer.checklist.mutations_01_17 import FIRST
+
+MUTATIONS = [*FIRST]
