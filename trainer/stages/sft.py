@@ -205,6 +205,9 @@ class _Gradient:
         if self.selection:
             self.selection.restore(state["selection"])
 
+    def rows(self) -> list[str]:
+        return [self.train[row].id for row in self.order.latest]
+
 
 def _gradient(
     policy: PreTrainedModel,
