@@ -22,6 +22,7 @@
     +-- ArtifactError
     |   +-- ArtifactMissing    a file or directory that a record names is not there
     |   +-- ArtifactCorrupt    a file does not match its manifest
+    |   +-- RunFinished        this very run has ended and published its output
     +-- ServingError
     |   +-- EngineError        the inference engine failed or never started
     |   +-- SwapFailed         new weights were not put into service; the old ones answer
@@ -34,7 +35,9 @@
     |   +-- DeadlinePassed     the answer was not complete when the caller's deadline passed
     +-- TrainingError
         +-- Diverged           loss or KL left the allowed range
+        +-- DiskFull           there is no room for a run's files; it can go on when there is
         +-- StageFailed        a training stage ended with an error
+            +-- PeerLost       another process of the same run ended or does not answer
 """
 
 
@@ -118,6 +121,14 @@ class ArtifactCorrupt(ArtifactError):
     """A file does not match its manifest."""
 
 
+class RunFinished(ArtifactError):
+    """This very run has ended and published its output; ``metrics`` are its metrics."""
+
+    def __init__(self, message: str, metrics: dict[str, object]) -> None:
+        super().__init__(message)
+        self.metrics = metrics
+
+
 class ServingError(WhetstoneError):
     """The serving side failed."""
 
@@ -174,5 +185,13 @@ class Diverged(TrainingError):
     """Loss or KL left the allowed range."""
 
 
+class DiskFull(TrainingError):
+    """There is no room for a run's files; the run can go on when there is."""
+
+
 class StageFailed(TrainingError):
     """A training stage ended with an error."""
+
+
+class PeerLost(StageFailed):
+    """Another process of the same run ended or does not answer; its own message says why."""

@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,8 +22,9 @@ import torch
 from feedback.artifacts import sha256_of
 from feedback.errors import ArtifactError, ConfigError
 from trainer.running.checkpoint import latest_checkpoint, publish, write_json
+from trainer.running.distributed import ALONE, World, join, world_size
 from trainer.running.layout import CHECKPOINTS, METRICS_FILE, SETTINGS_FILE, partial_directory
-from trainer.settings.stages import StageSettings
+from trainer.settings.stages import StageSettings, TrainingSettings
 
 _LOCK = ".lock"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names and numbers of glibc's malloc.h
@@ -36,15 +37,19 @@ class Run:
         directory: where the stage writes; becomes ``output`` when ``finish`` is called.
         output: the final place.
         device: where tensors live.
+        world: the processes that work on this run; only its main one writes into ``directory``.
     """
 
-    def __init__(self, stage: str, settings: StageSettings, directory: Path, device: torch.device) -> None:
+    def __init__(
+        self, stage: str, settings: StageSettings, directory: Path, device: torch.device, world: World = ALONE
+    ) -> None:
         """Bind the stage's name and settings to its directory."""
         self.stage = stage
         self.settings = settings
         self.directory = directory
         self.output = settings.output
         self.device = device
+        self.world = world
         self._started_s = time.monotonic()
 
     @property
@@ -53,8 +58,11 @@ class Run:
         return self.directory / CHECKPOINTS
 
     def latest_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint of this run, if it was interrupted."""
-        return latest_checkpoint(self.checkpoints)
+        """The newest whole checkpoint of this run, if it was interrupted; the same one for every process."""
+        found: Path | None = self.world.broadcast_object(
+            latest_checkpoint(self.checkpoints) if self.world.main else None
+        )
+        return found
 
     def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write ``metrics.json``, drop what only an unfinished run needs, and publish the directory.
@@ -63,10 +71,12 @@ class Run:
             The metrics, with the stage's name and wall time added.
         """
         metrics = {"stage": self.stage, "wall_s": round(time.monotonic() - self._started_s, 3)} | metrics
-        write_json(self.directory / METRICS_FILE, metrics)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
-        (self.directory / _LOCK).unlink(missing_ok=True)
-        publish(self.directory, self.output)
+        if self.world.main:
+            write_json(self.directory / METRICS_FILE, metrics)
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            (self.directory / _LOCK).unlink(missing_ok=True)
+            publish(self.directory, self.output)
+        self.world.barrier()
         return metrics
 
 
@@ -82,25 +92,39 @@ def open_run(stage: str, settings: StageSettings, inputs: Sequence[Path] = ()) -
     Raises:
         ArtifactError: the output exists and is not empty, another run's unfinished directory is in the way, or
             another process is at work on it.
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or the stage does not run in several processes.
+        PeerLost: another process of this run ended.
     """
+    timeout_s = settings.peer_timeout_s if isinstance(settings, TrainingSettings) else 0.0
+    with join(prepare(settings), timeout_s) as world:
+        directory = partial_directory(settings.output)
+        with _owned(directory, stage, settings, inputs) if world.main else nullcontext():
+            world.barrier()
+            yield Run(stage, settings, directory, world.device, world)
+
+
+@contextmanager
+def _owned(directory: Path, stage: str, settings: StageSettings, inputs: Sequence[Path]) -> Iterator[None]:
+    """Hold the directory of an unfinished run against other processes, after checking that it is this run's."""
     output = settings.output
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ArtifactError(f"--output {output}: exists and is not empty; remove it or choose another directory")
-    device = prepare(settings)
-    directory = partial_directory(output)
     identity = _identity(stage, settings, inputs)
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / _LOCK).open("w") as lock:
         _hold(lock, directory)
         _claim(directory, identity)
-        yield Run(stage, settings, directory, device)
+        yield
 
 
 def prepare(settings: StageSettings) -> torch.device:
-    """Set threads and seed; return the device that the settings name."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("stages run in one process as yet; start this one without torchrun")
+    """Set threads and seed; return the device that the settings name.
+
+    Raises:
+        ConfigError: the device is not there, or the stage does not run in several processes.
+    """
+    if world_size() > 1 and not isinstance(settings, TrainingSettings):
+        raise ConfigError("only stages that train run in several processes; start this one without torchrun")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
