@@ -6,6 +6,7 @@ Knows what the service watches and where its stages work; the stages' own settin
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,9 +27,34 @@ class TrainerSettings(Settings):
     work_root: Path = Path("var/training")
     """Directory in which the stages of a round work; a restarted service goes on from what it finds there."""
     min_new_labels: int = Field(default=0, ge=0)
-    """New labels since the last round that start one by themselves; 0 waits for an operator's word."""
+    """New labels since the last ppo round that start one by themselves; 0 waits for an operator's word."""
     min_demonstrations: int = Field(default=16, ge=1)
     """Fewest demonstrations with which a round of kind ``sft`` begins."""
+    min_new_demonstrations: int = Field(default=0, ge=0)
+    """New demonstrations since the last sft round that start one by themselves; 0 waits for an operator's word."""
+    round_after_hours: float = Field(default=0.0, ge=0)
+    """Hours since the last ppo round after which fewer new labels are enough (``round_after_labels``); 0 never."""
+    round_after_labels: int = Field(default=1, ge=1)
+    """New labels that are enough after ``round_after_hours``."""
+    round_window: str = Field(default="", pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")
+    """Time of day, UTC, in which rounds begin by themselves, such as ``22:00-06:00``; empty is always."""
+    round_gap_s: float = Field(default=0.0, ge=0)
+    """Seconds between the end of a round and the next one that begins by itself."""
+    round_retry_s: float = Field(default=600.0, gt=0)
+    """Seconds of pause after a failed or cancelled round before one begins by itself; doubled by each further failure
+    in a row, up to a day. An operator's word needs no pause."""
+    round_lease_s: int = Field(default=60, ge=1, le=3600)
+    """Seconds after which a trainer that gives no sign of life loses its round to another one."""
+    reward_training: Literal["full", "incremental"] = "full"
+    """How a round makes its reward model: ``full`` from the SFT policy on all labels, ``incremental`` from the one
+    before on the new labels and a sample of the old."""
+    full_reward_every: int = Field(default=5, ge=1)
+    """With ``incremental``: every so many reward models, one is trained in full."""
+    ppo_start: Literal["sft", "start"] = "sft"
+    """Policy that the first PPO starts from and that all measure their KL to: the SFT policy, or one of its own made in
+    each round by stage ``start`` (the paper's C.3)."""
+    tensorboard: bool = True
+    """Stages of rounds write TensorBoard event files beside their metrics."""
     disagreement_items: int = Field(default=2000, ge=0)
     """Newest unranked comparisons that a round's reward model is asked about; labelers get those sooner on which it
     disagrees with the one before it. 0 asks about none."""
