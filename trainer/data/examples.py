@@ -77,8 +77,9 @@ class PreferenceGroup:
         completions: token ids of each completion; EOS last where it is finished.
         finished: False where a completion was cut at a length limit, so that it has no EOS.
         pairs: (chosen, rejected) positions in ``completions``; one entry for each judgement that was no tie.
-        ties: judgements that were ties, dropped.
+        ties: positions of two completions that a labeler found equally good; one entry for each such judgement.
         source: the set it came from (directory or file name).
+        merged: the rows of one comparison that this group was made of, if it was made of several.
     """
 
     id: str
@@ -87,11 +88,12 @@ class PreferenceGroup:
     completions: list[list[int]]
     finished: list[bool]
     pairs: list[tuple[int, int]]
-    ties: int = 0
+    ties: list[tuple[int, int]] = field(default_factory=list)
     split: str | None = None
     labeler_group: str | None = None
     customer: str | None = None
     source: str = ""
+    merged: tuple[PreferenceGroup, ...] = ()
 
     @property
     def K(self) -> int:

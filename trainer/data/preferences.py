@@ -6,9 +6,12 @@ Knows the responses and comparisons of one row as plain values; does not know fi
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import combinations
 from typing import Any
 
 from trainer.data.rows import Unusable
+
+Pair = tuple[int, int]
 
 
 def responses_of(fields: dict[str, Any]) -> list[dict[str, Any]]:
@@ -42,8 +45,8 @@ def completion_of(response: dict[str, Any], number: int) -> tuple[str, bool]:
     return text, finished
 
 
-def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tuple[list[tuple[int, int]], int]:
-    """Return ((chosen, rejected) of every judgement that is no tie, number of ties).
+def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tuple[list[Pair], list[Pair]]:
+    """Return ((chosen, rejected) of every judgement that is no tie, both positions of every one that is).
 
     Judgements of different labelers may contradict each other and are all kept; one labeler's may not.
     A row without ``comparisons`` whose responses all have a ``rank`` (0 is best) is expanded from the ranks.
@@ -57,8 +60,9 @@ def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tup
         return _pairs_by_rank(responses)
     if not isinstance(comparisons, list):
         raise Unusable(f"`comparisons` must be a list: got {type(comparisons).__name__}")
-    pairs: list[tuple[int, int]] = []
-    by_labeler: defaultdict[str | None, list[tuple[int, int]]] = defaultdict(list)
+    pairs: list[Pair] = []
+    ties: list[Pair] = []
+    by_labeler: defaultdict[str | None, list[Pair]] = defaultdict(list)
     judged: set[tuple[str | None, int, int]] = set()
     for comparison in comparisons:
         first, second, winner, labeler = _judgement(comparison, len(responses))
@@ -66,14 +70,16 @@ def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tup
         if key in judged:
             raise Unusable(f"duplicate pair: {first} and {second} were judged twice by the same labeler")
         judged.add(key)
-        if winner != "tie":
+        if winner == "tie":
+            ties.append((first, second))
+        else:
             pair = (first, second) if winner == "a" else (second, first)
             pairs.append(pair)
             by_labeler[labeler].append(pair)
     for own in by_labeler.values():
         if (member := _circle(own)) is not None:
             raise Unusable(f"cyclic preferences: one labeler's judgements lead from response {member} back to it")
-    return pairs, len(comparisons) - len(pairs)
+    return pairs, ties
 
 
 def _judgement(comparison: Any, responses: int) -> tuple[int, int, str, str | None]:
@@ -93,17 +99,17 @@ def _judgement(comparison: Any, responses: int) -> tuple[int, int, str, str | No
     return int(first or 0), int(second or 0), str(winner), None if labeler is None else str(labeler)
 
 
-def _pairs_by_rank(responses: list[dict[str, Any]]) -> tuple[list[tuple[int, int]], int]:
+def _pairs_by_rank(responses: list[dict[str, Any]]) -> tuple[list[Pair], list[Pair]]:
     ranks = [response.get("rank") for response in responses]
     if not all(isinstance(rank, int) and not isinstance(rank, bool) for rank in ranks):
         raise Unusable("no `comparisons`, and not every response has an integer `rank` to make them from")
     known = [int(rank or 0) for rank in ranks]
     indices = range(len(known))
     pairs = [(first, second) for first in indices for second in indices if known[first] < known[second]]
-    return pairs, len(known) * (len(known) - 1) // 2 - len(pairs)
+    return pairs, [(first, second) for first, second in combinations(indices, 2) if known[first] == known[second]]
 
 
-def _circle(pairs: list[tuple[int, int]]) -> int | None:
+def _circle(pairs: list[Pair]) -> int | None:
     """Return a member of a directed cycle, or None: repeatedly drop what nothing is preferred to."""
     beaten_by: defaultdict[int, set[int]] = defaultdict(set)
     left = {member for pair in pairs for member in pair}

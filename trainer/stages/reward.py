@@ -1,18 +1,21 @@
 """Stage ``reward``: a reward model from ranked completions, all pairs of a prompt in one batch element.
 
-Knows how groups are split, batched and reported; the loss is in `trainer.maths.losses`, the figures in
+Knows how groups are batched and reported; the loss is in `trainer.maths.losses`, the figures in
 `trainer.maths.pair_report`, the zero point in `trainer.models.normalisation`.
 
 Each completion is run through the trunk once, whatever the number of its pairs; each prompt weighs the same whatever
-its K; ties are dropped; one epoch (Ouyang et al. 2022, arXiv:2203.02155, section 3.5, eq. 1, C.2).
+its K; ties are dropped; one epoch (Ouyang et al. 2022, arXiv:2203.02155, section 3.5, eq. 1, C.2). An incremental run
+goes on with a reward model: one pass over the comparisons it never saw and a sample of those it did
+(`trainer.data.replay`).
 
 Dimension letters: N completions of a micro-batch, P judged pairs, B sequences, T tokens.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,15 +23,9 @@ from transformers import PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
 from trainer.data.batches import EpochOrder, by_tokens, pad
-from trainer.data.reading import (
-    BadRows,
-    Counts,
-    Limits,
-    PreferenceGroup,
-    held_out,
-    read_demonstrations,
-    read_preferences,
-)
+from trainer.data.partition import partition
+from trainer.data.reading import BadRows, Counts, Limits, PreferenceGroup, read_demonstrations, read_preferences
+from trainer.data.replay import USES_FILE, Selection, Usage, merge_labels, passes, select
 from trainer.maths.losses import kwise_loss_batch
 from trainer.maths.pair_report import JudgedPrompt, by_key, report
 from trainer.models.normalisation import centre
@@ -40,34 +37,14 @@ from trainer.running.run import open_run
 from trainer.settings.stages import RewardSettings
 from trainer.stages.score import judge
 
-HELD_OUT_LABELERS = ("held-out", "held_out", "heldout")
-"""Labeler groups whose judgements are never trained on (section 3.4)."""
-
-
-@dataclass(frozen=True)
-class Partition:
-    """Who is trained on and who is only reported.
-
-    Attributes:
-        train: groups of training labelers with at least one pair.
-        valid: groups on prompts that no training group has.
-        leaked: groups left out because their prompt is trained on by another row.
-    """
-
-    train: list[PreferenceGroup]
-    valid: list[PreferenceGroup]
-    leaked: int
-
 
 def run(settings: RewardSettings) -> dict[str, Any]:
-    """Train, set the zero point, save the reward model with its tokenizer, and return the metrics.
+    """Train, set the zero point, save the reward model with its tokenizer and uses, and return the metrics.
 
     Raises:
         WhetstoneError: bad settings or data, or the loss diverged.
     """
-    source = settings.init_reward or settings.policy
-    if source is None or (settings.init_reward and settings.policy):
-        raise ConfigError("give either --policy (fresh reward model) or --init-reward (go on with one), not both")
+    source = _source(settings)
     with open_run("reward", settings, [*settings.preferences, *settings.demonstrations]) as run:
         tokenizer = load_tokenizer(source)
         model = _model(settings, run.device)
@@ -76,22 +53,32 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         counts = Counts(bad=BadRows(settings.skip_bad))
         groups = merge_labels(read_preferences(settings.preferences, tokenizer, limits, counts))
         parts = partition(groups, settings.valid_fraction)
+        usage = _usage(settings)
+        chosen = _choose(parts.train, usage, settings)
         demonstrations = _demonstrations(settings, tokenizer, limits)
         pad_id = int(tokenizer.pad_token_id)
-        order = EpochOrder(len(parts.train), settings.batch_size, settings.seed)
-        gradient = _Gradient(model, parts.train, order, settings, pad_id)
+        order = EpochOrder(len(chosen.groups), settings.batch_size, settings.seed)
+        gradient = _Gradient(model, chosen.groups, order, settings, pad_id)
         steps = settings.max_steps or settings.epochs * order.batches_per_epoch
+        began_s = time.process_time()
         optimize(run, settings, model, gradient, gradient, schedule=Schedule(steps=steps), lr=settings.lr)
-        zero_of = demonstrations or [g.prompt_ids + completion for g in parts.train for completion in g.completions]
+        cpu_s = time.process_time() - began_s
+        zero_of = demonstrations or [g.prompt_ids + completion for g in chosen.groups for completion in g.completions]
         centre(model, zero_of, pad_id, settings.micro_batch_tokens)
+        usage.after(passes(chosen.groups, order, steps)).save(run.directory)
         model.save(run.directory, tokenizer)
         return run.finish(
             {
                 "steps": steps,
                 "train_loss": gradient.last_loss,
-                "groups": len(parts.train),
-                "pairs": sum(len(group.pairs) for group in parts.train),
-                "ties": sum(group.ties for group in parts.train),
+                "train_cpu_s": round(cpu_s, 3),
+                "train_tokens": sum(times * _tokens(chosen.groups[row]) for row, times in order.uses(steps).items()),
+                "groups": len(chosen.groups),
+                "pairs": sum(len(group.pairs) for group in chosen.groups),
+                "ties": sum(len(group.ties) for group in chosen.groups),
+                "fresh_groups": chosen.fresh,
+                "replayed_groups": len(chosen.groups) - chosen.fresh,
+                "exhausted_groups": chosen.exhausted,
                 "bias": float(model.bias),
                 "zero_point": "demonstrations" if demonstrations else "training completions",
                 "leaked_groups_dropped": parts.leaked,
@@ -102,48 +89,38 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         )
 
 
-def merge_labels(groups: Sequence[PreferenceGroup]) -> list[PreferenceGroup]:
-    """Return groups with the rows of one comparison that several people of one labeler group ranked made one.
-
-    Its prompt then weighs as much as any other, and its completions are run through the model once.
-    """
-    merged: dict[Any, PreferenceGroup] = {}
-    for group in groups:
-        texts = tuple(tuple(completion) for completion in group.completions)
-        key = (tuple(group.prompt_ids), texts, group.labeler_group, group.split, group.source)
-        first = merged.get(key)
-        if first is not None:
-            group = replace(first, pairs=first.pairs + group.pairs, ties=first.ties + group.ties)
-        merged[key] = group
-    return list(merged.values())
+def _source(settings: RewardSettings) -> Path:
+    """Return where the run starts, and refuse what does not go together."""
+    source = settings.init_reward or settings.policy
+    if source is None or (settings.init_reward and settings.policy):
+        raise ConfigError("give either --policy (fresh reward model) or --init-reward (go on with one), not both")
+    if settings.incremental and not settings.init_reward:
+        raise ConfigError("--incremental goes on with a reward model: give it with --init-reward")
+    if settings.incremental and settings.epochs != 1:
+        raise ConfigError(f"--incremental takes one pass over fresh comparisons: --epochs {settings.epochs} is not it")
+    return source
 
 
-def partition(groups: Sequence[PreferenceGroup], valid_fraction: float) -> Partition:
-    """Split groups into those to train on and those to report on, so that no prompt is on both sides.
+def _usage(settings: RewardSettings) -> Usage:
+    """Return what the reward model that is continued has seen; one without a record may only be trained on all."""
+    if settings.init_reward and (settings.incremental or (settings.init_reward / USES_FILE).exists()):
+        return Usage.load(settings.init_reward)
+    return Usage()
 
-    Args:
-        groups: all groups; those without a split are held out by hash of customer or prompt.
-        valid_fraction: share held out where the file does not say.
 
-    Returns:
-        The partition. Held-out labelers are never trained on; of other held-out rows, those whose prompt is trained
-        on anyway are dropped and counted.
+def _choose(train: list[PreferenceGroup], usage: Usage, settings: RewardSettings) -> Selection:
+    """Return all that may be trained on, or what an incremental run takes of it."""
+    if not settings.incremental:
+        return Selection(train, len(train), 0)
+    chosen = select(train, usage, ratio=settings.replay, max_uses=settings.max_uses, seed=settings.seed)
+    if not chosen.fresh:
+        raise DataError(f"no fresh comparison: {settings.init_reward} has seen all {len(train)} that may be trained on")
+    return chosen
 
-    Raises:
-        DataError: no group with a pair is left to train on.
-    """
-    train: list[PreferenceGroup] = []
-    rest: list[PreferenceGroup] = []
-    for group in groups:
-        split = group.split or ("valid" if held_out(group.messages, group.customer, valid_fraction) else "train")
-        trained = split == "train" and group.labeler_group not in HELD_OUT_LABELERS
-        (train if trained else rest).append(group)
-    train = [group for group in train if group.pairs]
-    if not train:
-        raise DataError("no row to train on: every one is held out, or all its completions are tied")
-    prompts = {tuple(group.prompt_ids) for group in train}
-    valid = [group for group in rest if tuple(group.prompt_ids) not in prompts]
-    return Partition(train, valid, leaked=len(rest) - len(valid))
+
+def _tokens(group: PreferenceGroup) -> int:
+    """Tokens that one pass over a group runs through the model, padding left out."""
+    return sum(len(group.prompt_ids) + len(completion) for completion in group.completions)
 
 
 class _Gradient:
@@ -177,6 +154,9 @@ class _Gradient:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.order.cursor = int(state["batches"])
+
+    def rows(self) -> list[str]:
+        return [self.groups[row].id for row in self.order.latest]
 
     def _backward(self, groups: Sequence[PreferenceGroup], share: float) -> tuple[float, torch.Tensor]:
         """Add ``share`` of these prompts' mean loss to the gradient; return that share and each pair's gap."""

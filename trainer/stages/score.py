@@ -41,7 +41,7 @@ def run(settings: ScoreSettings) -> dict[str, Any]:
                 "by_set": by_key(prompts, [group.source for group in groups], figures),
                 "by_labeler_group": by_key(prompts, [group.labeler_group for group in groups], figures),
                 "by_split": by_key(prompts, [group.split for group in groups], figures),
-                "ties": sum(group.ties for group in groups),
+                "ties": sum(len(group.ties) for group in groups),
                 "data": counts.as_metrics(),
             }
         )

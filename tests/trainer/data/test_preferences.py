@@ -12,17 +12,17 @@ from trainer.data.rows import Unusable
 THREE = [{"text": "x"}, {"text": "y"}, {"text": "z"}]
 
 
-def judged(*comparisons: Any) -> tuple[list[tuple[int, int]], int]:
+def judged(*comparisons: Any) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     keys = ("a", "b", "winner", "annotator")
     return judged_pairs({"comparisons": [dict(zip(keys, c, strict=False)) for c in comparisons]}, THREE)
 
 
-def test_winner_comes_first_and_ties_are_dropped_and_counted() -> None:
-    assert judged((0, 1, "a"), (1, 2, "b"), (0, 2, "tie")) == ([(0, 1), (2, 1)], 1)
+def test_winner_comes_first_and_ties_are_kept_apart() -> None:
+    assert judged((0, 1, "a"), (1, 2, "b"), (0, 2, "tie")) == ([(0, 1), (2, 1)], [(0, 2)])
 
 
 def test_labelers_may_contradict_each_other() -> None:
-    assert judged((0, 1, "a", "ann"), (0, 1, "b", "bob"), (1, 0, "a", "cal")) == ([(0, 1), (1, 0), (1, 0)], 0)
+    assert judged((0, 1, "a", "ann"), (0, 1, "b", "bob"), (1, 0, "a", "cal")) == ([(0, 1), (1, 0), (1, 0)], [])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_comparisons_of_the_wrong_type_are_refused(comparisons: Any) -> None:
 
 def test_ranks_make_pairs_where_comparisons_are_absent() -> None:
     ranked = [{"text": "x", "rank": 1}, {"text": "y", "rank": 0}, {"text": "z", "rank": 1}]
-    assert judged_pairs({}, ranked) == ([(1, 0), (1, 2)], 1)
+    assert judged_pairs({}, ranked) == ([(1, 0), (1, 2)], [(0, 2)])
     with pytest.raises(Unusable, match="no `comparisons`"):
         judged_pairs({}, THREE)
 
@@ -71,7 +71,7 @@ def test_any_ranking_is_accepted_and_any_added_back_edge_is_a_circle() -> None:
         generator.shuffle(pairs)
         kept, ties = judged_pairs({"comparisons": pairs}, responses)
         assert len(kept) == size * (size - 1) // 2
-        assert ties == 0
+        assert ties == []
         # Turn round the judgement between the best and the worst.
         turned = [p | {"winner": "b"} if {p["a"], p["b"]} == {order[0], order[-1]} else p for p in pairs]
         with pytest.raises(Unusable, match="cyclic"):

@@ -12,15 +12,17 @@ import pytest
 import torch
 
 from feedback import artifacts
-from feedback.errors import ArtifactError, ConfigError, DataError, Diverged
+from feedback.errors import ArtifactError, ArtifactMissing, ConfigError, DataError, Diverged
 from trainer.data.batches import EpochOrder, pad
+from trainer.data.partition import partition
 from trainer.data.reading import PreferenceGroup
+from trainer.data.replay import Usage, merge_labels
 from trainer.models.normalisation import score_sequences
 from trainer.models.policies import load_policy, load_tokenizer, save_policy
 from trainer.models.scalar import ScalarModel
 from trainer.settings.stages import RewardSettings
 from trainer.stages import reward
-from trainer.stages.reward import merge_labels, pair_index, partition
+from trainer.stages.reward import pair_index
 
 
 def group(number: int, generator: random.Random, **changes: Any) -> PreferenceGroup:
@@ -101,12 +103,12 @@ def test_pairs_point_at_the_completions_of_their_own_group() -> None:
 
 def test_labels_of_one_comparison_are_one_batch_element() -> None:
     generator = random.Random(7)
-    first = group(1, generator, pairs=[(0, 1)], ties=1)
-    second = replace(first, id="2", pairs=[(1, 0)], ties=2)
+    first = group(1, generator, pairs=[(0, 1)], ties=[(1, 0)])
+    second = replace(first, id="2", pairs=[(1, 0)], ties=[(0, 1), (1, 0)])
     held = replace(first, id="3", labeler_group="held-out")
     other = group(4, generator)
     merged = merge_labels([first, second, held, other])
-    assert [(each.id, each.pairs, each.ties) for each in merged] == [
+    assert [(each.id, each.pairs, len(each.ties)) for each in merged] == [
         ("1", [(0, 1), (1, 0)], 3),
         ("3", [(0, 1)], 1),
         ("4", other.pairs, 0),
@@ -232,6 +234,72 @@ def test_warm_start_goes_on_with_a_reward_model(tmp_path: Path, tiny_policy_dir:
     again = settings(tmp_path, init_reward=tmp_path / "rm", output=tmp_path / "rm2", batch_size=6, max_steps=1, lr=1e-9)
     second = reward.run(again)
     assert second["held_out"]["accuracy"] == first["held_out"]["accuracy"] == 1.0
+
+
+def test_incremental_runs_take_fresh_comparisons_once_and_a_sample_of_old_ones(
+    tmp_path: Path, tiny_policy_dir: Path
+) -> None:
+    rows = write_preferences(tmp_path / "all.jsonl", 60).read_text().splitlines(keepends=True)
+    file, options = tmp_path / "p.jsonl", {"batch_size": 6, "valid_fraction": 0.0}
+    file.write_text("".join(rows[:20]))
+    reward.run(settings(tmp_path, output=tmp_path / "rm0", policy=tiny_policy_dir, **options))
+    first = Usage.load(tmp_path / "rm0")
+    assert set(first.uses.values()) == {1}
+    assert len(first.uses) == 18
+    for number, upto in ((1, 40), (2, 60)):
+        file.write_text("".join(rows[:upto]))
+        before = Usage.load(tmp_path / f"rm{number - 1}")
+        again = settings(
+            tmp_path, init_reward=tmp_path / f"rm{number - 1}", output=tmp_path / f"rm{number}", incremental=True,
+            replay=0.5, **options,
+        )  # fmt: skip
+        metrics = reward.run(again)
+        assert (metrics["fresh_groups"], metrics["replayed_groups"], metrics["steps"]) == (18, 9, 5)
+        after = Usage.load(tmp_path / f"rm{number}")
+        assert sum(after.uses.values()) == sum(before.uses.values()) + 27
+        assert all(after.uses[key] >= count for key, count in before.uses.items())
+        artifacts.verify(tmp_path / f"rm{number}")
+    with pytest.raises(DataError, match="no fresh comparison"):
+        reward.run(again.model_copy(update={"init_reward": tmp_path / "rm2", "output": tmp_path / "rm3"}))
+
+
+def test_a_killed_incremental_run_draws_the_same_sample_and_ends_bit_equal(
+    tmp_path: Path, tiny_policy_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = write_preferences(tmp_path / "all.jsonl", 60).read_text().splitlines(keepends=True)
+    (tmp_path / "p.jsonl").write_text("".join(rows[:40]))
+    reward.run(settings(tmp_path, output=tmp_path / "first", policy=tiny_policy_dir, batch_size=6))
+    (tmp_path / "p.jsonl").write_text("".join(rows))
+    options = {
+        "init_reward": tmp_path / "first", "incremental": True, "replay": 0.7, "batch_size": 5, "checkpoint_every": 2
+    }  # fmt: skip
+    reward.run(settings(tmp_path, output=tmp_path / "whole", **options))
+    original = reward._Gradient.__call__
+
+    def fail_at_the_fourth(self: Any) -> dict[str, float]:
+        if self.order.cursor == 3:
+            raise KeyboardInterrupt
+        return original(self)
+
+    monkeypatch.setattr(reward._Gradient, "__call__", fail_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        reward.run(settings(tmp_path, output=tmp_path / "resumed", **options))
+    monkeypatch.setattr(reward._Gradient, "__call__", original)
+    reward.run(settings(tmp_path, output=tmp_path / "resumed", **options))
+    for name in ("model.safetensors", "scalar_head.safetensors", "uses.json", "first_used.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes(), name
+
+
+def test_incremental_runs_need_a_record_of_what_was_seen(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    write_preferences(tmp_path / "p.jsonl", 20)
+    reward.run(settings(tmp_path, output=tmp_path / "old", policy=tiny_policy_dir, max_steps=1))
+    (tmp_path / "old" / "uses.json").unlink()
+    with pytest.raises(ArtifactMissing, match="train it anew"):
+        reward.run(settings(tmp_path, init_reward=tmp_path / "old", incremental=True))
+    with pytest.raises(ConfigError, match="--init-reward"):
+        reward.run(settings(tmp_path, policy=tiny_policy_dir, incremental=True))
+    with pytest.raises(ConfigError, match="one pass"):
+        reward.run(settings(tmp_path, init_reward=tmp_path / "old", incremental=True, epochs=2))
 
 
 def test_start_must_be_named_once(tmp_path: Path, tiny_policy_dir: Path) -> None:
