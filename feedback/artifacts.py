@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,13 +24,22 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(directory: Path) -> str:
-    """Write ``manifest.json`` over all other files of ``directory`` and return the manifest's own SHA-256."""
-    target = directory / MANIFEST
-    files = {
-        str(path.relative_to(directory)): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+def write_manifest(directory: Path, sums: Mapping[str, str] | None = None) -> str:
+    """Write ``manifest.json`` over all other files of ``directory`` and return the manifest's own SHA-256.
+
+    Args:
+        directory: whose files to list.
+        sums: SHA-256 of files, by relative name, that were hashed as they were written; they are not read again.
+    """
+    target, known = directory / MANIFEST, sums or {}
+    found = {
+        str(path.relative_to(directory)): path
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path != target
+    }
+    files = {
+        name: {"sha256": known.get(name) or sha256_of(path), "bytes": path.stat().st_size}
+        for name, path in found.items()
     }
     target.write_text(json.dumps({"files": files}, indent=1, sort_keys=True) + "\n")
     return sha256_of(target)
