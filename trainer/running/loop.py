@@ -17,7 +17,7 @@ from torch import nn
 
 from feedback.errors import Diverged
 from trainer.running.bad_steps import BadSteps
-from trainer.running.checkpoint import Resumed, load_checkpoint, save_checkpoint
+from trainer.running.checkpoint import Resumed, load_checkpoint
 from trainer.running.optimization import Schedule, adamw, guarded_step, set_lr
 from trainer.running.progress import Progress, require_finite
 from trainer.running.run import Run
@@ -71,7 +71,9 @@ def optimize(
         Diverged: too many steps were skipped, and there is no checkpoint to go back to, or the run went back before.
     """
     optimizer = adamw(model, settings, lr)
-    loop = _Loop(run, settings, model, optimizer, gradient, cursor, schedule, lr, after_step, BadSteps(run.directory))
+    loop = _Loop(
+        run, settings, model, optimizer, gradient, cursor, schedule, lr, after_step, BadSteps(run.own_directory)
+    )
     start = loop.resume()
     loop.bad_steps.forget_after(start)
     model.train()
@@ -101,7 +103,7 @@ class _Loop:
     def walk(self, begin: int) -> int | None:
         """Take the steps from ``begin`` on; return None at the end, or the steps done when too many were skipped."""
         steps, every = self.schedule.steps, self.settings.checkpoint_every
-        with Progress(self.run.stage, steps, self.run.directory, start=begin) as progress:
+        with Progress(self.run.stage, steps, self.run.own_directory, start=begin, stream=self.run.stream) as progress:
             for step in range(begin, steps):
                 progress.update(step + 1, self._step(step))
                 if self.bad_steps.verdict:
@@ -137,7 +139,9 @@ class _Loop:
         """Take one step, or skip it; return its metrics, those that are finite."""
         rate = self.lr * self.schedule.share(step) * self.bad_steps.lr_scale
         set_lr(self.optimizer, rate)
+        self._seed(step)
         metrics = self.gradient()
+        self.run.world.sum_gradients(self.model.parameters())
         try:
             for name, value in metrics.items():
                 require_finite(value, name, self.run.stage, step)
@@ -157,9 +161,13 @@ class _Loop:
         skipped = {"skipped_steps": float(self.bad_steps.skipped)} if self.bad_steps.skipped else {}
         return {name: value for name, value in metrics.items() if math.isfinite(value)} | {"lr": rate} | skipped
 
+    def _seed(self, step: int) -> None:
+        """Give each of several processes dropout of its own, drawn anew at every step: nothing to keep for a resume."""
+        if self.run.world.size > 1:
+            torch.manual_seed((self.settings.seed * 1_000_003 + step) * 4099 + self.run.world.rank)
+
     def _save(self, step: int) -> None:
-        save_checkpoint(
-            self.run.checkpoints,
+        self.run.save_checkpoint(
             step,
             modules={"model": self.model},
             optimizers={"adam": self.optimizer},

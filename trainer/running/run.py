@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import io
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import torch
+from torch import nn
 
 from feedback.artifacts import sha256_of
 from feedback.errors import ArtifactError, ConfigError
-from trainer.running.checkpoint import latest_checkpoint, publish, write_json
+from trainer.running.checkpoint import latest_checkpoint, publish, save_checkpoint, write_json
 from trainer.running.distributed import ALONE, World, join, world_size
 from trainer.running.layout import CHECKPOINTS, METRICS_FILE, SETTINGS_FILE, partial_directory
 from trainer.settings.stages import StageSettings, TrainingSettings
@@ -53,6 +55,16 @@ class Run:
         self._started_s = time.monotonic()
 
     @property
+    def own_directory(self) -> Path | None:
+        """The directory for the process that writes into it, None for the others."""
+        return self.directory if self.world.main else None
+
+    @property
+    def stream(self) -> TextIO | None:
+        """Where this process shows its progress: None, the default, for the main one, a place that nobody reads else."""
+        return None if self.world.main else io.StringIO()
+
+    @property
     def checkpoints(self) -> Path:
         """Directory of the checkpoints; removed when the run finishes."""
         return self.directory / CHECKPOINTS
@@ -63,6 +75,25 @@ class Run:
             latest_checkpoint(self.checkpoints) if self.world.main else None
         )
         return found
+
+    def save_checkpoint(
+        self,
+        step: int,
+        *,
+        modules: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        **rest: Any,
+    ) -> None:
+        """Check that every process has the same weights, write a checkpoint (see ``checkpoint.save_checkpoint``), wait.
+
+        Raises:
+            StageFailed: processes have drifted apart; nothing is written.
+        """
+        for name, module in modules.items():
+            self.world.require_equal(dict(module.named_parameters()), f"the {name}'s weights at step {step}")
+        if self.world.main:
+            save_checkpoint(self.checkpoints, step, modules=modules, optimizers=optimizers, **rest)
+        self.world.barrier()
 
     def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write ``metrics.json``, drop what only an unfinished run needs, and publish the directory.
