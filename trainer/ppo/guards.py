@@ -1,7 +1,8 @@
 """When to stop a PPO run: rules over the metrics of its iterations.
 
 Knows thresholds and reasons; does not know checkpoints or what is done about a stop. A rule that compares with the
-beginning uses the first iteration's figures, because healthy values differ from model to model.
+beginning uses the first iteration's figures, because healthy values differ from model to model. Steps that were skipped
+because a number was none have rules of their own (`trainer.running.bad_steps`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from trainer.settings.ppo import GuardSettings
+from trainer.settings.guards import BUDGET_STOP, GuardSettings
+
+_NOT_NOTHING = 0.1
+"""EOS rate at the start from which on a rate of 0 is a fall to nothing, and not chance."""
+_AT_ONCE = ("budget",)
+"""Rules that wait for no second iteration: what is spent is spent."""
 
 
 class Guards:
@@ -28,24 +34,37 @@ class Guards:
         """The reason to stop after this iteration, or None.
 
         Args:
-            metrics: ``objective/kl`` (nats an episode), ``episode/eos_rate``, ``ppo/policy/entropy_avg`` (nats a
-                token), ``sampler/gap_mean`` (nats); every other number is only checked for being finite.
+            metrics: the iteration's figures by their published names; a rule without its figure is not looked at,
+                every other number is only checked for being finite.
         """
         for name, value in metrics.items():
             if not math.isfinite(value):
                 return f"{name} is {value}"
         if not self._first:
             self._first = dict(metrics)
+        verdict = None
         for rule, reason in self._rules(metrics).items():
             self._broken[rule] = self._broken.get(rule, 0) + 1 if reason else 0
-            if reason and self._broken[rule] >= self._settings.guard_patience:
-                return f"{reason}, {self._broken[rule]} iterations in a row"
-        return None
+            patience = 1 if rule in _AT_ONCE else self._settings.guard_patience
+            if reason and self._broken[rule] >= patience and verdict is None:
+                row = f", {self._broken[rule]} iterations in a row" if patience > 1 else ""
+                verdict = reason + row
+        return verdict
 
     @property
     def healthy(self) -> bool:
         """True when no rule was broken in the last iteration: only then is a checkpoint a good one."""
         return not any(self._broken.values())
+
+    @property
+    def broken_for(self) -> int:
+        """Iterations in a row, the last one included, in which some rule was broken."""
+        return max(self._broken.values(), default=0)
+
+    def alarms(self) -> dict[str, float]:
+        """Metrics ``guards/broken``, the rules broken in the last iteration, and ``guards/RULE``, for how many each."""
+        broken = {f"guards/{rule}": float(count) for rule, count in self._broken.items()}
+        return {"guards/broken": float(sum(count > 0 for count in self._broken.values()))} | broken
 
     def state_dict(self) -> dict[str, dict[str, float]]:
         """What a resumed run needs to go on watching."""
@@ -58,22 +77,59 @@ class Guards:
 
     def _rules(self, metrics: Mapping[str, float]) -> dict[str, str]:
         """The broken rules' reasons; empty strings for those that hold."""
+        return self._of_policy(metrics) | self._of_rewards(metrics) | self._of_sampler(metrics)
+
+    def _of_policy(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """Rules on KL, lengths and entropy."""
         limits, first = self._settings, self._first
         kl, eos, entropy = (metrics[k] for k in ("objective/kl", "episode/eos_rate", "ppo/policy/entropy_avg"))
-        gap = metrics["sampler/gap_mean"]
+        empty = metrics.get("episode/empty_rate", 0.0)
         floor = limits.min_entropy_ratio * first["ppo/policy/entropy_avg"]
         start = first["episode/eos_rate"]
+        most = BUDGET_STOP * limits.kl_budget_nats or math.inf
         return {
-            "kl": f"KL {kl:.3g} nats an episode is over its budget of {limits.max_kl_nats:g}"
+            "kl": f"KL {kl:.3g} nats an episode is over its limit of {limits.max_kl_nats:g}"
             if kl > limits.max_kl_nats
             else "",
+            "budget": f"KL {kl:.3g} nats an episode is over {BUDGET_STOP:g} times the budget of {most / BUDGET_STOP:g}"
+            if kl > most
+            else "",
             "eos": f"EOS rate fell from {start:.3g} to {eos:.3g}: completions run into the length cap"
-            if start - eos > limits.max_eos_drop
+            if start - eos > limits.max_eos_drop or (eos == 0 and start >= _NOT_NOTHING)
+            else "",
+            "empty": f"{empty:.0%} of the completions are empty: the policy stops at once"
+            if empty > limits.max_empty_share
             else "",
             "entropy": f"entropy {entropy:.3g} nats a token is under {floor:.3g}: the policy has collapsed"
             if entropy < floor
             else "",
+        }
+
+    def _of_rewards(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """Rules on scores, advantages and the held-out reward model."""
+        limits = self._settings
+        rules = {}
+        for rule, name in (("scores", "objective/scores_std"), ("advantages", "ppo/advantages_std")):
+            std = metrics.get(name, math.inf)
+            rules[rule] = f"{rule} do not vary (deviation {std:.3g})" if std <= limits.min_scores_std else ""
+        fall = metrics.get("objective/held_out_fall", 0.0)
+        rules["held_out"] = (
+            f"the held-out reward model's score lost {fall:.0%} of what it had gained: the reward model is overoptimised"
+            if fall > limits.max_held_out_fall
+            else ""
+        )
+        return rules
+
+    def _of_sampler(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """Rules on the difference between sampler's and trainer's log-probabilities."""
+        limits = self._settings
+        gap, ess = metrics.get("sampler/gap_mean", 0.0), metrics.get("sampler/ess", 1.0)
+        return {
             "gap": f"sampler and trainer differ by {gap:.3g} nats a token, limit {limits.max_sampler_gap:g}"
             if gap > limits.max_sampler_gap
+            else "",
+            "ess": f"sampler and trainer differ: an effective share of {ess:.4g} of the tokens is under its floor of "
+            f"{limits.min_sampler_ess:g}"
+            if ess < limits.min_sampler_ess
             else "",
         }

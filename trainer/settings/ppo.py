@@ -10,28 +10,12 @@ import math
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from trainer.maths.advantages import MissingEos
+from trainer.settings.guards import GuardSettings
 from trainer.settings.lora import LoraSettings
 from trainer.settings.stages import LimitSettings, TrainingSettings
-
-
-class GuardSettings(BaseModel):
-    """Limits of a healthy run; each rule must be broken ``guard_patience`` iterations in a row, NaN only once."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    max_kl_nats: float = Field(100.0, gt=0)
-    """Largest mean KL of an episode to the reference, in nats."""
-    max_eos_drop: float = Field(0.5, gt=0, le=1)
-    """Largest fall of the share of completions that end with EOS, against the first iteration."""
-    min_entropy_ratio: float = Field(0.05, ge=0, lt=1)
-    """Smallest entropy per token, as a share of the first iteration's."""
-    max_sampler_gap: float = Field(0.05, gt=0)
-    """Largest mean absolute difference between sampler's and trainer's log-probabilities, in nats."""
-    guard_patience: int = Field(3, ge=1)
-    """Iterations in a row that a rule may be broken before the run stops."""
 
 
 class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
@@ -43,6 +27,8 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
     """Frozen policy that the KL is measured against; `policy` when not given, as in the paper."""
     reward: Path | None = None
     """Reward model; may be left out only when the caller scores completions itself (Python API)."""
+    held_out_reward: Path | None = None
+    """Second reward model that nothing is trained on: its scores against the KL show over-optimisation, and stop it."""
     value: Path | None = None
     """Value model to start from; the reward model when not given, as in the paper."""
     prompts: list[Path]
@@ -124,6 +110,11 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
         return min(planned, math.ceil(self.max_steps / (self.minibatches * self.inner_epochs)))
 
     @property
+    def wanted_kl_nats(self) -> float:
+        """KL that the coefficient aims at: the budget, else `kl_target_nats`; 0 keeps the coefficient fixed."""
+        return self.kl_budget_nats or self.kl_target_nats
+
+    @property
     def ptx_per_minibatch(self) -> int:
         """Pretraining blocks in one optimizer step; 0 when the term is off."""
         if not self.pretraining or self.ptx_coef == 0:
@@ -134,6 +125,8 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
     def _whole_minibatches(self) -> Self:
         if self.batch_size % self.minibatches:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of minibatches {self.minibatches}")
+        if self.kl_budget_nats and self.kl_target_nats:
+            raise ValueError("give kl_budget_nats or kl_target_nats: the coefficient can aim at one of them only")
         if self.iterations == 0:
             raise ValueError(f"episodes {self.episodes} do not fill one batch of {self.batch_size}")
         return self

@@ -120,7 +120,7 @@ def test_a_broken_rule_stops_the_run_and_publishes_the_last_good_checkpoint(smal
     settings = PpoSettings.model_validate(small | chosen)
     metrics = run_ppo(settings, reward_fn=likes_e)
     stopped = metrics["stopped"]
-    assert "over its budget of 0.5" in stopped["reason"]
+    assert "over its limit of 0.5" in stopped["reason"]
     assert stopped["published_iteration"] < stopped["iteration"] < 30
     assert metrics["last"]["objective/kl"] <= 0.5
 

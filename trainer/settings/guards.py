@@ -1,0 +1,43 @@
+"""Limits of a healthy PPO run.
+
+Knows every limit, its unit and where it comes from; does not know how the figures are measured (`trainer.ppo`).
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BUDGET_STOP = 1.5
+"""A run stops when it measures this many times its KL budget, or its KL limit of one iteration."""
+
+
+class GuardSettings(BaseModel):
+    """Limits of a healthy run; a rule must be broken ``guard_patience`` iterations in a row, the KL budget once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    max_kl_nats: float = Field(100.0, gt=0)
+    """Largest mean KL of an episode to the reference, in nats."""
+    kl_budget_nats: float = Field(0.0, ge=0)
+    """Mean KL of an episode to the reference that this policy may spend: the coefficient aims at it (as at
+    `kl_target_nats`), and the run stops where it measures 1.5 times as much. 0 sets none, as in the paper."""
+    max_update_kl_nats: float = Field(0.0, ge=0)
+    """Mean KL per token that one iteration may move the policy; where a minibatch measures 1.5 times as much, the
+    iteration's other minibatches are left out. 0 sets none, as in the paper."""
+    max_eos_drop: float = Field(0.5, gt=0, le=1)
+    """Largest fall of the share of completions that end with EOS, against the first iteration."""
+    max_empty_share: float = Field(0.5, gt=0, le=1)
+    """Largest share of completions that are nothing but EOS."""
+    min_entropy_ratio: float = Field(0.05, ge=0, lt=1)
+    """Smallest entropy per token, as a share of the first iteration's."""
+    min_scores_std: float = Field(1e-6, ge=0)
+    """Smallest standard deviation of a batch's scores, and of its advantages before whitening, in reward units: where
+    all are alike there is nothing to learn, and whitening blows up rounding errors."""
+    max_sampler_gap: float = Field(0.05, gt=0)
+    """Largest mean absolute difference between sampler's and trainer's log-probabilities, in nats."""
+    min_sampler_ess: float = Field(0.995, ge=0, le=1)
+    """Smallest effective share of the sampled tokens after correcting for that difference."""
+    max_held_out_fall: float = Field(0.1, gt=0)
+    """Largest fall of the held-out reward model's score from its peak, as a share of what it had gained by then."""
+    guard_patience: int = Field(3, ge=1)
+    """Iterations in a row that a rule may be broken before the run stops."""
