@@ -61,7 +61,7 @@ class Run:
 
     @property
     def stream(self) -> TextIO | None:
-        """Where this process shows its progress: None, the default, for the main one, a place that nobody reads else."""
+        """Where this process shows its progress: None, the default, for the main one, else nowhere."""
         return None if self.world.main else io.StringIO()
 
     @property
@@ -69,10 +69,15 @@ class Run:
         """Directory of the checkpoints; removed when the run finishes."""
         return self.directory / CHECKPOINTS
 
-    def latest_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint of this run, if it was interrupted; the same one for every process."""
+    def latest_checkpoint(self, *, good_only: bool = False, before: int | None = None) -> Path | None:
+        """The newest whole checkpoint of this run, if it was interrupted; the same one for every process.
+
+        Args:
+            good_only: pass over those that were written while something was wrong.
+            before: pass over those of this step and later ones.
+        """
         found: Path | None = self.world.broadcast_object(
-            latest_checkpoint(self.checkpoints) if self.world.main else None
+            latest_checkpoint(self.checkpoints, good_only=good_only, before=before) if self.world.main else None
         )
         return found
 

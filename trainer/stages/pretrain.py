@@ -22,6 +22,7 @@ from trainer.data.rows import BadRows
 from trainer.data.text import TextBlocks, read_documents, read_text_blocks, read_text_documents
 from trainer.models.actions import logits_at, text_positions
 from trainer.models.policies import load_policy, load_tokenizer, save_policy, save_tokenizer
+from trainer.running.distributed import ALONE, World
 from trainer.running.loop import optimize, precision
 from trainer.running.optimization import Schedule
 from trainer.running.run import Run, open_run
@@ -42,7 +43,7 @@ def run(settings: PretrainSettings) -> dict[str, Any]:
         read = read_text_blocks if settings.packed else read_text_documents
         text = read(settings.text, tokenizer, settings.block_tokens, seed=settings.seed, bad=bad)
         train, valid = text.split(settings.valid_fraction)
-        gradient = _Gradient(model, train, settings)
+        gradient = _Gradient(model, train, settings, run.world)
         steps = settings.max_steps or max(round(settings.epochs * gradient.order.batches_per_epoch), 1)
         schedule = Schedule(
             steps=steps,
@@ -53,7 +54,8 @@ def run(settings: PretrainSettings) -> dict[str, Any]:
         began_s = time.monotonic()
         optimize(run, settings, model, gradient, gradient, schedule=schedule, lr=settings.lr)
         trained_s = time.monotonic() - began_s
-        save_policy(model, tokenizer, run.directory)
+        if run.world.main:
+            save_policy(model, tokenizer, run.directory)
         return run.finish(
             {
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -79,40 +81,47 @@ def mean_loss(model: PreTrainedModel, text: TextBlocks, batch_size: int) -> floa
     return total / targets
 
 
-def text_loss(model: PreTrainedModel, input_ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+def text_loss(model: PreTrainedModel, input_ids_BT: Tensor, lengths_B: Tensor, tokens: float | None = None) -> Tensor:
     """Return () the mean loss over the predicted tokens: all real ones but each row's first.
 
     Args:
         model: causal language model.
         input_ids_BT: (B, T) int64 tokens, then padding; a causal model needs no mask for it.
         lengths_B: (B,) int64 real tokens of each row, from its start.
+        tokens: denominator; the number of predicted tokens here by default.
 
     Returns:
         () float32, in nats per token.
     """
     ids_BT, lengths_B = input_ids_BT.to(model.device), lengths_B.to(model.device)
     positions = text_positions(ids_BT, lengths_B)
-    return F.cross_entropy(logits_at(model, ids_BT, positions).float(), positions.target_N)
+    total = F.cross_entropy(logits_at(model, ids_BT, positions).float(), positions.target_N, reduction="sum")
+    return total / (tokens or len(positions.target_N))
 
 
 class _Gradient:
     """Accumulates one batch's gradient; its cursor is the order's, and how many tokens were seen."""
 
-    def __init__(self, model: PreTrainedModel, text: TextBlocks, settings: PretrainSettings) -> None:
-        self.model, self.text, self.settings = model, text, settings
+    def __init__(
+        self, model: PreTrainedModel, text: TextBlocks, settings: PretrainSettings, world: World = ALONE
+    ) -> None:
+        self.model, self.text, self.settings, self.world = model, text, settings, world
         self.order = EpochOrder(len(text), settings.batch_size, settings.seed, text.lengths_N.tolist())
         self.last_loss: float | None = None
         self.tokens = self.tokens_here = 0
 
     def __call__(self) -> dict[str, float]:
         rows = self.order.next()
-        lengths_B = self.text.lengths_N[rows]
+        tokens, targets = int(self.text.lengths_N[rows].sum()), int((self.text.lengths_N[rows] - 1).sum())
+        mine, weight = self.world.share(rows)
+        lengths_B = self.text.lengths_N[mine]
         with precision(self.settings, self.model.device):
-            loss = text_loss(self.model, self.text.blocks_NT[rows, : int(lengths_B.max())], lengths_B)
+            ids_BT = self.text.blocks_NT[mine, : int(lengths_B.max())]
+            loss = weight * text_loss(self.model, ids_BT, lengths_B, targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.last_loss = float(loss.detach())
-        self.tokens += int(lengths_B.sum())
-        self.tokens_here += int(lengths_B.sum())
+        [self.last_loss] = self.world.totals(float(loss.detach()))
+        self.tokens += tokens
+        self.tokens_here += tokens
         return {"loss": self.last_loss}
 
     def state(self) -> dict[str, Any]:
@@ -142,7 +151,7 @@ def _tokenizer(run: Run, settings: PretrainSettings) -> PreTrainedTokenizerBase:
     if given := settings.init or settings.tokenizer:
         return load_tokenizer(given)
     own = run.directory / "tokenizer"
-    if not (own / "tokenizer_config.json").exists():
+    if run.world.main and not (own / "tokenizer_config.json").exists():
         template = settings.chat_template.read_text() if settings.chat_template else None
         tokenizer = train_tokenizer(
             read_documents(settings.text, BadRows(settings.skip_bad)),
@@ -153,6 +162,7 @@ def _tokenizer(run: Run, settings: PretrainSettings) -> PreTrainedTokenizerBase:
             bos=settings.bos,
         )
         save_tokenizer(tokenizer, own)
+    run.world.barrier()
     return load_tokenizer(own)
 
 

@@ -31,6 +31,7 @@ from trainer.maths.pair_report import JudgedPrompt, by_key, report
 from trainer.models.normalisation import centre
 from trainer.models.policies import load_tokenizer
 from trainer.models.scalar import ScalarModel
+from trainer.running.distributed import ALONE, World
 from trainer.running.loop import optimize, precision
 from trainer.running.optimization import Schedule
 from trainer.running.run import open_run
@@ -58,15 +59,16 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         demonstrations = _demonstrations(settings, tokenizer, limits)
         pad_id = int(tokenizer.pad_token_id)
         order = EpochOrder(len(chosen.groups), settings.batch_size, settings.seed)
-        gradient = _Gradient(model, chosen.groups, order, settings, pad_id)
+        gradient = _Gradient(model, chosen.groups, order, settings, pad_id, run.world)
         steps = settings.max_steps or settings.epochs * order.batches_per_epoch
         began_s = time.process_time()
         optimize(run, settings, model, gradient, gradient, schedule=Schedule(steps=steps), lr=settings.lr)
         cpu_s = time.process_time() - began_s
         zero_of = demonstrations or [g.prompt_ids + completion for g in chosen.groups for completion in g.completions]
         centre(model, zero_of, pad_id, settings.micro_batch_tokens)
-        usage.after(passes(chosen.groups, order, steps)).save(run.directory)
-        model.save(run.directory, tokenizer)
+        if run.world.main:
+            usage.after(passes(chosen.groups, order, steps)).save(run.directory)
+            model.save(run.directory, tokenizer)
         return run.finish(
             {
                 "steps": steps,
@@ -133,8 +135,10 @@ class _Gradient:
         order: EpochOrder,
         settings: RewardSettings,
         pad_id: int,
+        world: World = ALONE,
     ) -> None:
         self.model, self.groups, self.order, self.settings, self.pad_id = model, groups, order, settings, pad_id
+        self.world = world
         self.last_loss: float | None = None
 
     def __call__(self) -> dict[str, float]:
@@ -142,10 +146,13 @@ class _Gradient:
         loss = hits = pairs = 0.0
         # A group's completions share a forward pass, as wide as its longest sequence.
         widths = [len(group.prompt_ids) + max(map(len, group.completions)) for group in groups]
-        for rows in by_tokens(widths, self.settings.micro_batch_tokens, [group.K for group in groups]):
-            micro = [groups[row] for row in rows]
-            part, gaps = self._backward(micro, share=len(micro) / len(groups))
-            loss, hits, pairs = loss + part, hits + float((gaps > 0).sum()), pairs + len(gaps)
+        most_tokens = self.settings.micro_batch_tokens * self.world.size
+        for rows in by_tokens(widths, most_tokens, [group.K for group in groups]):
+            mine, weight = self.world.share(rows)
+            micro = [groups[row] for row in mine]
+            part, gaps = self._backward(micro, share=weight * len(micro) / len(groups))
+            loss, hits, pairs = loss + part, hits + weight * float((gaps > 0).sum()), pairs + weight * len(gaps)
+        loss, hits, pairs = self.world.totals(loss, hits, pairs)
         self.last_loss = loss
         return {"loss": loss, "accuracy": hits / pairs, "pairs": pairs}
 

@@ -19,6 +19,7 @@ from trainer.models.normalisation import score_sequences
 from trainer.models.policies import load_tokenizer, require_same_tokenizer
 from trainer.models.scalar import ScalarModel
 from trainer.rollouts.transformers_sampler import TransformersSampler
+from trainer.running.distributed import ALONE, World
 
 _BEST = "best.safetensors"
 _SAMPLED_AT_ONCE = 64
@@ -44,6 +45,7 @@ class Selection:
         prompts: Sequence[Sequence[int]],
         max_completion_tokens: int,
         seed: int,
+        world: World = ALONE,
     ) -> None:
         """Bind what judging needs.
 
@@ -56,6 +58,7 @@ class Selection:
             prompts: token ids of validation prompts to sample on.
             max_completion_tokens: length cap of the samples.
             seed: of the sampling, the same in every epoch.
+            world: the processes that judge alike; the main one keeps the weights.
 
         Raises:
             ConfigError: reward model and policy do not share a tokenizer.
@@ -65,6 +68,7 @@ class Selection:
         self._loss = loss
         self._prompts = prompts
         self._seed = seed
+        self._world = world
         self._pad_id = int(tokenizer.pad_token_id)
         self._reward: ScalarModel | None = None
         if reward_model is not None:
@@ -92,16 +96,19 @@ class Selection:
         self.history.append(figures)
         if best is None or self._merit(figures) > best:
             self.best_epoch = epoch
-            if self.criterion != "last epoch":
+            if self.criterion != "last epoch" and self._world.main:
                 partial = self._file.with_suffix(".partial")
                 save_model(self._policy, str(partial))
                 partial.replace(self._file)
 
     def take_best(self) -> None:
         """Put the best epoch's weights back into the policy and remove their copy."""
+        self._world.barrier()  # the main process has written it
         if self._file.exists():
             load_model(self._policy, self._file, device=str(self._policy.device))
-            self._file.unlink()
+        self._world.barrier()  # every process has read it
+        if self._world.main:
+            self._file.unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
         """Return what has been judged so far, as plain JSON values."""

@@ -36,6 +36,7 @@ from trainer.data.text import read_text_documents
 from trainer.maths.logprobs import token_logprobs
 from trainer.maths.losses import language_model_loss
 from trainer.models.policies import context_tokens, load_policy, load_tokenizer, save_policy
+from trainer.running.distributed import World
 from trainer.running.loop import optimize, precision
 from trainer.running.optimization import Schedule
 from trainer.running.run import open_run
@@ -63,14 +64,16 @@ def fine_tune(stage: str, settings: DemonstrationSettings) -> dict[str, Any]:
     """
     with open_run(stage, settings, [*settings.demonstrations, *settings.text]) as run:
         tokenizer = load_tokenizer(settings.policy)
-        policy = load_policy(settings.policy, dropout=settings.dropout, device=run.device)
+        policy = load_policy(
+            settings.policy, dropout=settings.dropout, device=run.device, lora=settings, seed=settings.seed
+        )
         limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
         limits = limits.within(context_tokens(policy))
         counts = Counts(bad=BadRows(settings.skip_bad))
         train, valid = split(
             read_demonstrations(settings.demonstrations, tokenizer, limits, counts), settings.valid_fraction
         )
-        gradient = _gradient(policy, tokenizer, train, settings)
+        gradient = _gradient(policy, tokenizer, train, settings, run.world)
         judged = settings if isinstance(settings, SftSettings) and valid else None
         per_epoch = gradient.order.batches_per_epoch
         steps = settings.max_steps or settings.epochs * per_epoch
@@ -83,6 +86,7 @@ def fine_tune(stage: str, settings: DemonstrationSettings) -> dict[str, Any]:
             prompts=[each.prompt_ids for each in valid[: judged.select_prompts]] if judged else [],
             max_completion_tokens=limits.completion_tokens,
             seed=settings.seed,
+            world=run.world,
         )
         gradient.selection = selection
 
@@ -93,7 +97,8 @@ def fine_tune(stage: str, settings: DemonstrationSettings) -> dict[str, Any]:
         schedule = Schedule(steps=steps)
         optimize(run, settings, policy, gradient, gradient, schedule=schedule, lr=settings.lr, after_step=after_step)
         selection.take_best()
-        save_policy(policy, tokenizer, run.directory)
+        if run.world.main:
+            save_policy(policy, tokenizer, run.directory)
         return run.finish(
             {
                 "steps": steps,
@@ -173,23 +178,36 @@ class _Gradient:
     text: TextBlocks | None
     text_rows: int
     settings: DemonstrationSettings
+    world: World
     selection: Selection | None = None
     last_loss: float | None = None
 
     def __call__(self) -> dict[str, float]:
-        rows = self.order.next()
         share = self.settings.text_fraction if self.text else 0.0
-        with precision(self.settings, self.policy.device):
-            answers = demonstration_loss(self.policy, [self.train[row] for row in rows], self.pad_id)
+        answers = self._answers()
         ((1.0 - share) * answers).backward()  # type: ignore[no-untyped-call]
-        metrics = {"loss": float(answers.detach())}
+        [self.last_loss] = self.world.totals(float(answers.detach()))
+        metrics = {"loss": self.last_loss}
         if self.text is not None:
-            with precision(self.settings, self.policy.device):
-                text = text_loss(self.policy, *self.text.take_rows(self.text_rows))
+            text = self._text(self.text)
             (share * text).backward()  # type: ignore[no-untyped-call]
-            metrics["text_loss"] = float(text.detach())
-        self.last_loss = metrics["loss"]
+            [metrics["text_loss"]] = self.world.totals(float(text.detach()))
         return metrics
+
+    def _answers(self) -> Tensor:
+        """Return () this process's part of the batch's loss per completion token."""
+        rows = self.order.next()
+        tokens = sum(len(self.train[row].completion_ids) for row in rows)
+        mine, weight = self.world.share(rows)
+        with precision(self.settings, self.policy.device):
+            return weight * demonstration_loss(self.policy, [self.train[row] for row in mine], self.pad_id, tokens)
+
+    def _text(self, text: TextBlocks) -> Tensor:
+        """Return () this process's part of the loss per predicted token of the text mixed in."""
+        ids_BT, lengths_B = text.take_rows(self.text_rows)
+        mine, weight = self.world.share(torch.arange(len(ids_BT)))
+        with precision(self.settings, self.policy.device):
+            return weight * text_loss(self.policy, ids_BT[mine], lengths_B[mine], int((lengths_B - 1).sum()))
 
     def state(self) -> dict[str, Any]:
         return {
@@ -214,6 +232,7 @@ def _gradient(
     tokenizer: PreTrainedTokenizerBase,
     train: Sequence[Demonstration],
     settings: DemonstrationSettings,
+    world: World,
 ) -> _Gradient:
     text_rows = max(round(settings.batch_size * settings.text_fraction), 1) if settings.text else 0
     text_rows = min(text_rows, settings.batch_size - 1)
@@ -223,4 +242,4 @@ def _gradient(
         read = read_text_blocks if settings.text_packed else read_text_documents
         text = read(settings.text, tokenizer, settings.text_block_tokens, seed=settings.seed, bad=bad)
     order = EpochOrder(len(train), settings.batch_size - text_rows, settings.seed)
-    return _Gradient(policy, int(tokenizer.pad_token_id), train, order, text, text_rows, settings)
+    return _Gradient(policy, int(tokenizer.pad_token_id), train, order, text, text_rows, settings, world)
