@@ -114,7 +114,7 @@ class Guards:
             rules[rule] = f"{rule} do not vary (deviation {std:.3g})" if std <= limits.min_scores_std else ""
         fall = metrics.get("objective/held_out_fall", 0.0)
         rules["held_out"] = (
-            f"the held-out reward model's score lost {fall:.0%} of what it had gained: the reward model is overoptimised"
+            f"the held-out reward model's score lost {fall:.0%} of what it had gained: over-optimisation"
             if fall > limits.max_held_out_fall
             else ""
         )

@@ -24,6 +24,8 @@ from feedback.errors import ArtifactCorrupt, ArtifactError, Diverged
 from trainer.running.randomness import random_state, restore_random_state
 
 _KEPT_CHECKPOINTS = 2
+_KEPT_GOOD = 2
+"""The newest good one was written before its weights were measured; should that show a fault, the one before is good."""
 _TENSORS, _STATE = "tensors.pt", "state.json"
 
 
@@ -74,7 +76,7 @@ def save_checkpoint(
     generators: Mapping[str, torch.Generator] | None = None,
     good: bool = True,
 ) -> Path:
-    """Write ``root/step-N`` atomically; remove all but the newest two and the newest good one.
+    """Write ``root/step-N`` atomically; remove all but the newest two and the newest two good ones.
 
     Every byte is hashed as it is written and read no second time. The global generators of Python, NumPy and torch,
     on every device, are included.
@@ -125,14 +127,17 @@ def save_checkpoint(
     return target
 
 
-def latest_checkpoint(root: str | Path, *, good_only: bool = False) -> Path | None:
+def latest_checkpoint(root: str | Path, *, good_only: bool = False, before: int | None = None) -> Path | None:
     """Return the newest checkpoint that matches its manifest, or None; torn ones are passed over.
 
     Args:
         root: directory of the run's checkpoints.
         good_only: pass over those that were written while something was wrong.
+        before: pass over those of this step and later ones.
     """
     for candidate in sorted(Path(root).glob("step-*"), reverse=True):
+        if before is not None and int(candidate.name.removeprefix("step-")) >= before:
+            continue
         try:
             artifacts.verify(candidate)
         except ArtifactError:
@@ -235,13 +240,11 @@ def _floats(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def _remove_old(root: Path) -> None:
-    """Remove all but the newest two and, if neither of them is good, the newest good one."""
+    """Remove all but the newest two and the newest two good ones."""
     found = sorted(root.glob("step-*"), reverse=True)
-    needs_good = not any(_is_good(each) for each in found[:_KEPT_CHECKPOINTS])
+    good = [each for each in found if _is_good(each)][:_KEPT_GOOD]
     for old in found[_KEPT_CHECKPOINTS:]:
-        if needs_good and _is_good(old):
-            needs_good = False
-        else:
+        if old not in good:
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -128,15 +128,17 @@ def test_a_number_that_is_none_is_never_kept(tmp_path: Path, where: str) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_newest_good_checkpoint_outlives_newer_ones_that_are_not(tmp_path: Path) -> None:
+def test_the_newest_two_good_checkpoints_outlive_newer_ones_that_are_not(tmp_path: Path) -> None:
     model, optimizer = build(0)
     for number, good in enumerate((True, True, False, False, False), start=1):
         save_checkpoint(tmp_path, number, modules={"m": model}, optimizers={"o": optimizer}, good=good)
-    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["2", "4", "5"]
+    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["1", "2", "4", "5"]
     assert latest_checkpoint(tmp_path) == tmp_path / "step-00000005"
     assert latest_checkpoint(tmp_path, good_only=True) == tmp_path / "step-00000002"
+    assert latest_checkpoint(tmp_path, good_only=True, before=2) == tmp_path / "step-00000001"
+    assert latest_checkpoint(tmp_path, before=1) is None
     save_checkpoint(tmp_path, 6, modules={"m": model}, optimizers={"o": optimizer})
-    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["5", "6"]
+    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["2", "5", "6"]
 
 
 @pytest.mark.parametrize("call", ["write", "sync", "rename"])
