@@ -5,6 +5,8 @@ Knows tensors by name; does not know when an iteration ends (the loop says so, o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ class ParameterAverage:
     """The average of the parameters after each iteration, begun at their initial values.
 
     Args:
-        model: whose parameters are followed; tied ones are kept once.
+        model: whose trainable parameters are followed (frozen ones cannot move); tied ones are kept once.
         decay: weight of the past in one update; 0 follows the model exactly. 0.992 in the paper.
 
     Source: Ouyang et al. 2022, arXiv:2203.02155, appendix C.4 ("exponential moving average of the weights").
@@ -23,18 +25,18 @@ class ParameterAverage:
         if not 0 <= decay < 1:
             raise ValueError(f"EMA decay {decay} must be at least 0 and below 1")
         self._decay = decay
-        self._average = {name: p.detach().float().clone() for name, p in model.named_parameters()}
+        self._average = {name: p.detach().float().clone() for name, p in _followed(model)}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move every average (1 - decay) of the way to the model's present parameter."""
-        present = [p.detach().float() for _, p in model.named_parameters()]
+        present = [p.detach().float() for _, p in _followed(model)]
         torch._foreach_lerp_(list(self._average.values()), present, 1.0 - self._decay)
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:
         """Overwrite the model's parameters with their averages, in the model's own dtype."""
-        for name, parameter in model.named_parameters():
+        for name, parameter in _followed(model):
             parameter.copy_(self._average[name])
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -53,3 +55,7 @@ class ParameterAverage:
             raise ValueError(f"the saved average belongs to another model; names that differ begin with {odd}")
         for name, tensor in state.items():
             self._average[name].copy_(tensor)
+
+
+def _followed(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)

@@ -26,6 +26,8 @@ from transformers import (
 from feedback.artifacts import write_manifest
 from feedback.errors import ArtifactCorrupt, ArtifactMissing, ConfigError
 from trainer.data.tokens import first_line, load_tokenizer, require_same_tokenizer, save_tokenizer
+from trainer.models.adapters import ADAPTER_DIRECTORY, add_adapter, has_adapter, merged, save_adapter
+from trainer.settings.lora import LoraSettings
 
 __all__ = [
     "context_tokens", "load_policy", "load_tokenizer", "load_transformer",
@@ -39,7 +41,13 @@ transformers.utils.logging.disable_progress_bar()
 
 
 def load_policy(
-    path: str | Path, dtype: torch.dtype = torch.float32, *, dropout: float = 0.0, device: str | torch.device = "cpu"
+    path: str | Path,
+    dtype: torch.dtype = torch.float32,
+    *,
+    dropout: float = 0.0,
+    device: str | torch.device = "cpu",
+    lora: LoraSettings | None = None,
+    seed: int = 0,
 ) -> PreTrainedModel:
     """Return a causal language model in evaluation mode, with the given dropout and no other.
 
@@ -48,24 +56,34 @@ def load_policy(
         dtype: of the weights.
         dropout: residual dropout (Ouyang et al. 2022, C.1); acts in training mode only.
         device: where the weights go.
+        lora: adapters to add, which freeze the weights; none, or those of rank 0, leave all weights trainable.
+        seed: of the adapters' first values.
 
     Raises:
         ArtifactMissing: nothing loadable there.
+        ConfigError: the adapters do not fit the model.
     """
     model = load_transformer(AutoModelForCausalLM, path, dtype, dropout)
+    if lora is not None:
+        add_adapter(model, lora, seed=seed)  # before the dropout below, which covers what a branch's adapter adds
     _add_residual_dropout(model, dropout)
     return cast(PreTrainedModel, model.to(device).eval())
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: str | Path) -> None:
-    """Write a policy in Hugging Face layout with ``manifest.json``; tokenizer, template and special ids included."""
+    """Write a policy in Hugging Face layout with ``manifest.json``; tokenizer, template and special ids included.
+
+    Adapters are merged into the weights, so that nobody who reads the policy needs to know of them, and written beside.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for settings in (model.config, model.generation_config):
         if settings is not None:
             settings.eos_token_id = tokenizer.eos_token_id
             settings.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(directory)
+    merged(model).save_pretrained(directory)
+    if has_adapter(model):
+        save_adapter(model, directory / ADAPTER_DIRECTORY)
     save_tokenizer(tokenizer, directory)
     write_manifest(directory)
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from feedback.errors import ConfigError, DataError
 from trainer.data.reading import BadRows, Counts, Limits, Prompt, read_prompts
 from trainer.data.text import TextBlocks, read_text_blocks, read_text_documents
+from trainer.models.adapters import has_adapter, without_adapter
 from trainer.models.ema import ParameterAverage
 from trainer.models.policies import load_policy, load_tokenizer, require_same_tokenizer, save_policy
 from trainer.models.scalar import ScalarModel
@@ -140,8 +141,8 @@ def build_job(settings: PpoSettings, device: torch.device, *, needs_reward_model
     for other in filter(None, (settings.reference, settings.reward, settings.value)):
         if any((other / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
             require_same_tokenizer(tokenizer, load_tokenizer(other), f"{settings.policy} and {other}")
-    policy = load_policy(settings.policy, device=device)
-    reference = load_policy(settings.reference or settings.policy, device=device).requires_grad_(False)
+    policy = load_policy(settings.policy, device=device, lora=settings, seed=settings.seed)
+    reference = _reference(settings, policy, device)
     reward, value = _scalar_models(settings, device, needs_reward_model)
     counts = Counts(bad=BadRows(settings.skip_bad))
     limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
@@ -213,6 +214,14 @@ def input_files(settings: PpoSettings) -> list[Path]:
     models = filter(None, (settings.policy, settings.reference, settings.reward, settings.value))
     weights = [next((m / n for n in ("manifest.json", "model.safetensors") if (m / n).is_file()), m) for m in models]
     return [*settings.prompts, *settings.pretraining, *weights]
+
+
+def _reference(settings: PpoSettings, policy: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    """The frozen policy of the KL; the weights under the policy's adapters, not a copy, where it is that one."""
+    path = settings.reference or settings.policy
+    if has_adapter(policy) and path.resolve() == settings.policy.resolve():
+        return without_adapter(policy)
+    return load_policy(path, device=device).requires_grad_(False)
 
 
 def _scalar_models(

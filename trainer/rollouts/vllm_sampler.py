@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback.errors import EngineError, StageFailed
+from trainer.models.adapters import merged
 from trainer.rollouts.rollout import Rollout, pack_rollout, require_distinct_pad
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -90,7 +91,7 @@ class VllmSampler:
         self._directory = Path(
             tempfile.mkdtemp(prefix="whetstone-push-", dir=_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None)
         )
-        policy.save_pretrained(self._directory)
+        merged(policy).save_pretrained(self._directory)
         longest = min(max_prompt_tokens + max_completion_tokens, int(policy.config.max_position_embeddings))
         try:
             self._engine = _start_engine(self._directory, longest, cache_gib, policy)
@@ -99,12 +100,12 @@ class VllmSampler:
             raise EngineError(f"vLLM did not start for rollouts: {error}") from error
 
     def push(self, policy: PreTrainedModel, version: int) -> None:
-        """Replace the engine's weights by the policy's present ones.
+        """Replace the engine's weights by the policy's present ones, its adapters merged.
 
         Raises:
             StageFailed: the weights did not arrive whole, or the prefix cache could not be cleared.
         """
-        tensors = {name: p.detach().cpu().contiguous() for name, p in policy.named_parameters()}
+        tensors = {name: p.detach().cpu().contiguous() for name, p in merged(policy).named_parameters()}
         save_file(tensors, self._directory / _WEIGHTS, metadata={"format": "pt"})
         digests = {name: _digest(tensor) for name, tensor in tensors.items()}
         try:
