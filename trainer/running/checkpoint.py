@@ -1,4 +1,4 @@
-"""Checkpoints that a killed run resumes from bit for bit, and the atomic end of a run's directory.
+"""Checkpoints that a killed run resumes from bit for bit.
 
 Knows the state of modules, optimizers and random generators, and that files must be on disk before they are named;
 does not know what a stage does with its cursor. A checkpoint is a directory that is whole or absent, with a manifest.
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from feedback import artifacts
 from feedback.errors import ArtifactCorrupt, ArtifactError, Diverged
+from trainer.models.adapters import trained_part
 from trainer.running.randomness import random_state, restore_random_state
 
 _KEPT_CHECKPOINTS = 2
@@ -38,16 +39,6 @@ def write_json(path: Path, value: Any) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def publish(scratch: Path, target: Path) -> None:
-    """Rename a finished directory to its final name after a manifest was written and all is on disk."""
-    artifacts.write_manifest(scratch)
-    for path in scratch.rglob("*"):
-        artifacts.sync(path)
-    artifacts.sync(scratch)
-    scratch.rename(target)
-    artifacts.sync(target.parent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +75,7 @@ def save_checkpoint(
     Args:
         root: directory of the run's checkpoints.
         step: optimizer steps (or iterations) done.
-        modules: whose weights and buffers to keep, by name; tied ones are kept once.
+        modules: whose weights and buffers to keep, by name; tied ones are kept once, frozen ones not at all.
         optimizers: by name.
         state: the stage's cursor: JSON values only.
         tensors: more tensors, by name.
@@ -102,7 +93,7 @@ def save_checkpoint(
     root.mkdir(parents=True, exist_ok=True)
     target, draft = root / f"step-{step:08d}", root / f".step-{step:08d}"
     content = {
-        "modules": {name: module.state_dict() for name, module in modules.items()},
+        "modules": {name: trained_part(module).state_dict() for name, module in modules.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
         "tensors": dict(tensors or {}),
     }
@@ -174,7 +165,7 @@ def load_checkpoint(
         saved = torch.load(path / _TENSORS, map_location="cpu", weights_only=True)
         described = json.loads((path / _STATE).read_text())
         for name, module in modules.items():
-            module.load_state_dict(saved["modules"][name])
+            trained_part(module).load_state_dict(saved["modules"][name])
         for name, optimizer in optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
         restore_random_state(saved["random"], generators or {})

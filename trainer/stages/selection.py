@@ -15,6 +15,7 @@ from typing import Any
 from safetensors.torch import load_model, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from trainer.models.adapters import trained_part
 from trainer.models.normalisation import score_sequences
 from trainer.models.policies import load_tokenizer, require_same_tokenizer
 from trainer.models.scalar import ScalarModel
@@ -98,14 +99,14 @@ class Selection:
             self.best_epoch = epoch
             if self.criterion != "last epoch" and self._world.main:
                 partial = self._file.with_suffix(".partial")
-                save_model(self._policy, str(partial))
+                save_model(trained_part(self._policy), str(partial))
                 partial.replace(self._file)
 
     def take_best(self) -> None:
         """Put the best epoch's weights back into the policy and remove their copy."""
         self._world.barrier()  # the main process has written it
         if self._file.exists():
-            load_model(self._policy, self._file, device=str(self._policy.device))
+            load_model(trained_part(self._policy), self._file, device=str(self._policy.device))
         self._world.barrier()  # every process has read it
         if self._world.main:
             self._file.unlink(missing_ok=True)
