@@ -1,13 +1,11 @@
 """Progress of one stage for people and for the trainer service.
 
-A bar with the time left in a terminal, a plain line every few seconds elsewhere; ``metrics.jsonl`` gets every
-step, ``progress.json`` is replaced atomically at most once a second. Knows numbers and files; does not know what
-the numbers mean.
+A bar with the time left in a terminal, a plain line every few seconds elsewhere; trackers get every step,
+``progress.json`` is replaced atomically at most once a second. Knows numbers and which of them people read first.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -20,17 +18,38 @@ from tqdm import tqdm
 
 from feedback.errors import Diverged
 from trainer.running.checkpoint import write_json
-from trainer.running.layout import METRICS_LOG, PROGRESS_FILE
+from trainer.running.layout import PROGRESS_FILE
+from trainer.running.trackers import JsonLines, TensorBoard, Trackers
 
 _LINE_EVERY_S = 5.0
 _FILE_EVERY_S = 1.0
+_MOST_SHOWN = 5
+SHOWN = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "episodes": "episodes",
+    "objective/scores": "reward",
+    "objective/kl": "KL",
+    "episode/eos_rate": "EOS",
+    "episode/length_tokens": "tokens",
+    "grad_norm": "norm",
+    "lr": "lr",
+}
+"""Metric -> its word in a line or bar, which has room for the first five that a stage has; others follow."""
 
 
 class Progress:
     """Counts steps of a stage and shows them; use as a context manager."""
 
     def __init__(
-        self, stage: str, steps: int, directory: Path | None = None, *, start: int = 0, stream: TextIO | None = None
+        self,
+        stage: str,
+        steps: int,
+        directory: Path | None = None,
+        *,
+        start: int = 0,
+        stream: TextIO | None = None,
+        tensorboard: bool = False,
     ) -> None:
         """Begin at step ``start`` of ``steps``.
 
@@ -40,6 +59,7 @@ class Progress:
             directory: where ``metrics.jsonl`` and ``progress.json`` go; None writes neither.
             start: steps done before, when a run resumes; later lines of ``metrics.jsonl`` are dropped.
             stream: where lines or the bar go; standard error by default.
+            tensorboard: write event files into the directory, too.
         """
         self.stage, self.steps, self.step, self.start = stage, steps, start, start
         self.stream = stream or sys.stderr
@@ -50,7 +70,10 @@ class Progress:
         if self.stream.isatty():
             self._bar = tqdm(total=steps, initial=start, desc=stage, file=self.stream, dynamic_ncols=True)
         self._progress_file = directory / PROGRESS_FILE if directory else None
-        self._log = _open_log(directory / METRICS_LOG, start) if directory else None
+        self._trackers = Trackers(self._say)
+        for make in (JsonLines, TensorBoard) if tensorboard else (JsonLines,):
+            if directory is not None:
+                self._trackers.add(make, directory, start)
 
     def __enter__(self) -> Progress:
         """Write the first state."""
@@ -66,8 +89,7 @@ class Progress:
             self._bar.close()
         elif kind is None:
             self._print_line()
-        if self._log is not None:
-            self._log.close()
+        self._trackers.close()
 
     @property
     def eta_s(self) -> float | None:
@@ -82,8 +104,7 @@ class Progress:
         self.step = step
         self._metrics = {name: float(value) for name, value in metrics.items()}
         now_s = time.monotonic()
-        if self._log is not None:
-            self._log.write(json.dumps({"step": step, "s": round(now_s - self._began_s, 3)} | self._metrics) + "\n")
+        self._trackers.log(step, self._metrics)
         if now_s - self._file_s >= _FILE_EVERY_S:
             self._write_file()
         if self._bar is not None:
@@ -93,7 +114,12 @@ class Progress:
             self._print_line()
 
     def _shown(self) -> str:
-        return " ".join(f"{name} {value:.4g}" for name, value in list(self._metrics.items())[:5])
+        known = [name for name in SHOWN if name in self._metrics]
+        names = [*known, *(name for name in self._metrics if name not in SHOWN)][:_MOST_SHOWN]
+        return "  ".join(f"{SHOWN.get(name, name)} {self._metrics[name]:.4g}" for name in names)
+
+    def _say(self, line: str) -> None:
+        tqdm.write(f"{self.stage}: {line}", file=self.stream)
 
     def _print_line(self) -> None:
         self._line_s = time.monotonic()
@@ -102,8 +128,7 @@ class Progress:
 
     def _write_file(self) -> None:
         self._file_s = time.monotonic()
-        if self._log is not None:
-            self._log.flush()
+        self._trackers.flush()
         if self._progress_file is not None:
             eta_s = self.eta_s
             write_json(
@@ -127,12 +152,3 @@ def require_finite(value: float, what: str, stage: str, step: int) -> float:
     if not math.isfinite(value):
         raise Diverged(f"{stage} step {step}: {what} is {value}; lower --lr, or look at this step's data")
     return value
-
-
-def _open_log(path: Path, start: int) -> TextIO:
-    """Open the log for appending, without the lines of steps that a resumed run will do again."""
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line)["step"] <= start]
-        path.write_text("".join(line + "\n" for line in kept))
-    return path.open("a")

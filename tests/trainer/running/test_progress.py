@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -52,20 +53,52 @@ def test_plain_lines_come_every_few_seconds_where_there_is_no_terminal(monkeypat
             shown.update(step, {"loss": 0.25})
     lines = stream.getvalue().splitlines()
     assert 5 < len(lines) < 50
-    assert lines[-1].startswith("reward 50/50, 0 s left  loss 0.25")
+    assert all(re.fullmatch(r"reward \d+/50, \d+ s left  loss 0.25", line) for line in lines)
+    assert lines[-1] == "reward 50/50, 0 s left  loss 0.25"
 
 
-def test_bar_is_drawn_in_a_terminal() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+PPO = {
+    "objective/kl": 3.25,
+    "objective/scores": 0.5,
+    "ppo/ptx/loss": 2.0,
+    "episode/eos_rate": 0.96875,
+    "episode/length_tokens": 20.5,
+    "episodes": 128.0,
+}
+SHOWN = "episodes 128  reward 0.5  KL 3.25  EOS 0.9688  tokens 20.5"
 
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bar_is_drawn_in_a_terminal_with_the_time_left_and_what_people_read_first() -> None:
     stream = Terminal()
     with Progress("ppo", 2, stream=stream) as shown:
-        shown.update(1, {"kl": 0.5})
-        shown.update(2, {"kl": 0.25})
-    assert "ppo: 100%" in stream.getvalue()
-    assert "2/2" in stream.getvalue()
+        shown.update(1, {"objective/kl": 0.5})
+        shown.update(2, PPO)
+    last = stream.getvalue().split("\r")[-1]
+    pattern = r"ppo: 100%\|[█#]*\| 2/2 \[00:0\d<00:00, .*(it/s|s/it), " + re.escape(SHOWN) + r"\]\s*"
+    assert re.fullmatch(pattern, last)
+
+
+def test_a_plain_line_shows_the_same_figures() -> None:
+    stream = io.StringIO()
+    with Progress("ppo", 2, stream=stream) as shown:
+        shown.update(2, PPO)
+    assert stream.getvalue() == f"ppo 2/2, 0 s left  {SHOWN}\n"
+
+
+def test_a_lost_tracker_is_said_between_the_lines(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("in the way")
+    stream = io.StringIO()
+    with Progress("ppo", 1, tmp_path, stream=stream, tensorboard=True) as shown:
+        shown.update(1, PPO)
+    first, last = stream.getvalue().splitlines()
+    assert first.startswith("ppo: no more metrics for TensorBoard: FileExistsError")
+    assert last.startswith("ppo 1/1")
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
