@@ -51,6 +51,8 @@ class TrainingSettings(StageSettings):
     """Stop after this many optimizer steps; 0 runs to the end. The schedule is that of the shortened run."""
     checkpoint_every: int = Field(0, ge=0)
     """Optimizer steps between checkpoints that a killed run resumes from; 0 writes none."""
+    tensorboard: bool = False
+    """Write TensorBoard event files into ``tensorboard/`` of the output, beside ``metrics.jsonl``."""
     peer_timeout_s: float = Field(600.0, gt=0)
     """Under torchrun, seconds that a process waits for the others before the run ends with an error."""
 
