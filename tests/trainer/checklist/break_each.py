@@ -13,6 +13,7 @@ and one line named ``true code`` whose verdict is ``passed`` or ``failed``.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.machinery
 import importlib.util
@@ -37,7 +38,7 @@ HANG_S = 60
 HEAVY = (
     "torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2", "tokenizers",
     "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto", "safetensors.torch",
-    "pydantic", "msgspec", "redis", "prometheus_client", "structlog", "tqdm", "tensorboardX", "torch._dynamo", "peft",
+    "pydantic", "msgspec", "redis", "prometheus_client", "structlog", "tqdm", "tensorboardX", "torch._dynamo", "peft", "pytest_timeout",
 )  # fmt: skip
 """Imported before the forks; nothing of ours is, so that a child imports the broken source."""
 NO_TEST_FAILURE = (ImportError, SyntaxError, NameError)
@@ -52,7 +53,9 @@ class Broken(importlib.machinery.SourceFileLoader, MetaPathFinder):
         self.source, self.served = mutation.source(), False
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> Any:
-        return importlib.util.spec_from_file_location(fullname, self.path, loader=self) if fullname == self.name else None
+        return (
+            importlib.util.spec_from_file_location(fullname, self.path, loader=self) if fullname == self.name else None
+        )
 
     def get_code(self, fullname: str) -> CodeType:
         self.served = True
@@ -85,7 +88,7 @@ class Verdicts:
 def run(nodes: Sequence[str], scratch: Path) -> Verdicts:
     """Run these tests in this process."""
     seen = Verdicts()
-    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={scratch}", f"--timeout={HANG_S}", "--no-header"]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "pytest_timeout", f"--timeout={HANG_S}", f"--basetemp={scratch}"]
     pytest.main([*nodes, *options], plugins=[seen])
     return seen
 
@@ -133,6 +136,8 @@ def main(directory: Path, wanted: Sequence[int]) -> None:
     for name in HEAVY:
         importlib.import_module(name)
     sys.modules["torch"].set_num_threads(1)
+    gc.freeze()  # a child's collections then pass over what it inherited
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     items = [item for item in sorted(tests()) if not wanted or item in wanted]
     jobs: list[Mutation | None] = [None, *(each for each in MUTATIONS if each.item in items)]
     alive: dict[int, int] = {}

@@ -15,7 +15,9 @@ from trainer.rollouts.rollout import Rollout, pack_rollout
 PAD, BOS, EOS = 0, 1, 2
 """The special tokens of the tiny policy."""
 VOCABULARY = 320
-PROMPTS = [[1, 20, 30, 40, 50], [1, 60], [1, 70, 80, 90, 100, 110, 120], [1, 33, 44], [1, 45], [1, 46, 47], [1, 9, 8, 7]]
+PROMPTS = [
+    [1, 20, 30, 40, 50], [1, 60], [1, 70, 80, 90, 100, 110, 120], [1, 33, 44], [1, 45], [1, 46, 47], [1, 9, 8, 7], [1, 6],
+]  # fmt: skip
 
 
 def demonstration(prompt_ids: list[int], completion_ids: list[int], **changes: Any) -> Demonstration:
