@@ -19,6 +19,7 @@ from trainer.maths.logprobs import kl_k3
 from trainer.models.actions import action_positions, entropies, logits_at, target_logprobs, to_actions
 from trainer.models.scalar import ScalarModel
 from trainer.rollouts.rollout import Rollout
+from trainer.running.distributed import ALONE, World
 from trainer.settings.ppo import PpoSettings
 
 PASS_COST_TOKENS = {"cpu": 96, "cuda": 4096}
@@ -79,6 +80,7 @@ def score_rollout(
     reward: ScalarModel | None,
     temperature: float,
     micro_batch_tokens: int,
+    world: World = ALONE,
 ) -> Scored:
     """Run policy, reference, value and reward model over the rollout, shortest rows first so that little is padding.
 
@@ -90,12 +92,14 @@ def score_rollout(
         reward: reward model, or None when scores come from elsewhere.
         temperature: of both policies' logits.
         micro_batch_tokens: most tokens in one pass.
+        world: processes that share each pass's rows; every one gets the figures of all.
     """
     ids_BT, mask_BA = rollout.input_ids_BT, rollout.action_mask_BA
     columns = {name: torch.zeros(mask_BA.shape, device=ids_BT.device) for name in ("new", "ref", "value", "entropy")}
     scores_B = torch.zeros(len(ids_BT), device=ids_BT.device) if reward is not None else None
     lengths_B = rollout.lengths_B
-    for rows in length_batches(lengths_B, micro_batch_tokens):
+    for together in length_batches(lengths_B, micro_batch_tokens * world.size):
+        rows, weight = world.share(together)
         width = int(lengths_B[rows].max())
         part_BT, part_mask_BA = ids_BT[rows, :width], mask_BA[rows]
         positions = action_positions(part_BT, rollout.prompt_tokens_B[rows], part_mask_BA)
@@ -110,16 +114,17 @@ def score_rollout(
         if value is not None:
             flat["value"] = value(part_BT, all_BT)[positions.row_N, positions.column_N]
         for name, entries_N in flat.items():
-            columns[name][rows] = to_actions(entries_N, part_mask_BA)
+            columns[name][rows] = weight * to_actions(entries_N, part_mask_BA)
         if reward is not None and scores_B is not None:
             real_BT = torch.arange(width, device=ids_BT.device) < lengths_B[rows][:, None]
-            scores_B[rows] = _last_scalars(reward, part_BT, all_BT, real_BT)
+            scores_B[rows] = weight * _last_scalars(reward, part_BT, all_BT, real_BT)
+    # Each entry is 0 in all processes but one, so these sums are exact.
     return Scored(
-        logprobs_BA=columns["new"],
-        ref_logprobs_BA=columns["ref"],
-        values_BA=columns["value"],
-        entropies_BA=columns["entropy"],
-        scores_B=scores_B,
+        logprobs_BA=world.sum(columns["new"]),
+        ref_logprobs_BA=world.sum(columns["ref"]),
+        values_BA=world.sum(columns["value"]),
+        entropies_BA=world.sum(columns["entropy"]),
+        scores_B=world.sum(scores_B) if scores_B is not None else None,
     )
 
 

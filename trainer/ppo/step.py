@@ -22,6 +22,7 @@ from trainer.maths.losses import language_model_loss, policy_loss, value_loss
 from trainer.models.actions import action_positions, logprobs_at, text_positions, to_actions
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.experience import Experience, length_batches
+from trainer.running.distributed import ALONE, World
 from trainer.settings.ppo import PpoSettings
 
 
@@ -43,7 +44,12 @@ class Text(NamedTuple):
 
 
 def minibatch_step(
-    learner: Learner, experience: Experience, rows_B: Tensor, text: Text | None, settings: PpoSettings
+    learner: Learner,
+    experience: Experience,
+    rows_B: Tensor,
+    text: Text | None,
+    settings: PpoSettings,
+    world: World = ALONE,
 ) -> dict[str, Tensor]:
     """Take one step of the policy on PPO plus ``ptx_coef`` times pretraining, and one of the value model.
 
@@ -56,6 +62,7 @@ def minibatch_step(
         rows_B: (B,) the minibatch's rows.
         text: pretraining blocks, or None.
         settings: clips, coefficients, norms.
+        world: processes that share rows and blocks; every one takes the same step.
 
     Returns:
         0-d tensors by metric name: losses and clip fractions per action, norms before clipping.
@@ -66,15 +73,17 @@ def minibatch_step(
     policy_parameters = list(learner.policy.parameters())
     learner.policy.zero_grad(set_to_none=True)
     learner.value.zero_grad(set_to_none=True)
-    metrics = _accumulate_ppo(learner, experience, rows_B, settings)
+    metrics = _accumulate_ppo(learner, experience, rows_B, settings, world)
+    world.sum_gradients([*policy_parameters, *learner.value.parameters()])
     ppo_norm = _norm(policy_parameters)
     metrics["ppo/grad_norm/ppo"] = ppo_norm
     if text is not None and settings.ptx_coef > 0:
         ppo_gradients = [p.grad for p in policy_parameters]
         learner.policy.zero_grad(set_to_none=True)
         metrics["ppo/ptx/loss"] = accumulate_ptx(
-            learner.policy, text, coef=settings.ptx_coef, micro_batch_tokens=settings.micro_batch_tokens
+            learner.policy, text, coef=settings.ptx_coef, micro_batch_tokens=settings.micro_batch_tokens, world=world
         )
+        world.sum_gradients(policy_parameters)
         metrics["ppo/grad_norm/ptx"] = _norm(policy_parameters)
         _add(policy_parameters, ppo_gradients)
     metrics["ppo/grad_norm/policy"] = _clip(policy_parameters, settings.max_grad_norm)
@@ -88,14 +97,14 @@ def minibatch_step(
 
 
 def _accumulate_ppo(
-    learner: Learner, experience: Experience, rows_B: Tensor, settings: PpoSettings
+    learner: Learner, experience: Experience, rows_B: Tensor, settings: PpoSettings, world: World
 ) -> dict[str, Tensor]:
     """Add the gradients of the policy and value losses, each per action of the whole minibatch."""
     actions = experience.mask_BA[rows_B].sum()
     totals: dict[str, Tensor] = {}
     largest = torch.zeros(())
-    for part in length_batches(experience.lengths_B[rows_B], settings.micro_batch_tokens):
-        rows = rows_B[part]
+    for part in length_batches(experience.lengths_B[rows_B], settings.micro_batch_tokens * world.size):
+        rows, weight = world.share(rows_B[part])
         ids_BT = experience.input_ids_BT[rows, : int(experience.lengths_B[rows].max())]
         mask_BA = experience.mask_BA[rows]
         positions = action_positions(ids_BT, experience.prompt_tokens_B[rows], mask_BA)
@@ -105,7 +114,7 @@ def _accumulate_ppo(
         policy = policy_loss(
             logprobs_BA, old_BA, experience.advantages_BA[rows], mask_BA, clip=settings.clip, tokens=actions
         )
-        policy.loss.backward()  # type: ignore[no-untyped-call]
+        (weight * policy.loss).backward()  # type: ignore[no-untyped-call]
         values_BT = learner.value(ids_BT, torch.ones_like(ids_BT))
         value = value_loss(
             to_actions(values_BT[positions.row_N, positions.column_N], mask_BA),
@@ -115,7 +124,7 @@ def _accumulate_ppo(
             clip=settings.value_clip,
             tokens=actions,
         )
-        value.loss.backward()  # type: ignore[no-untyped-call]
+        (weight * value.loss).backward()  # type: ignore[no-untyped-call]
         log_ratio_N = new_N.detach() - old_BA[mask_BA]
         figures = {
             "ppo/loss/policy_avg": policy.loss.detach(),
@@ -125,12 +134,15 @@ def _accumulate_ppo(
             "ppo/loss/value_avg": value.loss.detach(),
             "ppo/val/clipfrac_avg": value.clipfrac,
         }
-        totals = {name: totals.get(name, torch.zeros(())) + figure.cpu() for name, figure in figures.items()}
+        totals = {name: totals.get(name, torch.zeros(())) + weight * figure.cpu() for name, figure in figures.items()}
         largest = torch.maximum(largest, log_ratio_N.abs().max().cpu())
-    return totals | {"val/max_log_ratio": largest}
+    summed = dict(zip(totals, world.sum(torch.stack(list(totals.values()))), strict=True))
+    return summed | {"val/max_log_ratio": world.max(largest)}
 
 
-def accumulate_ptx(model: PreTrainedModel, text: Text, *, coef: float, micro_batch_tokens: int) -> Tensor:
+def accumulate_ptx(
+    model: PreTrainedModel, text: Text, *, coef: float, micro_batch_tokens: int, world: World = ALONE
+) -> Tensor:
     """Add ``coef`` times the gradient of the mean loss over the blocks' predicted tokens.
 
     Args:
@@ -138,20 +150,22 @@ def accumulate_ptx(model: PreTrainedModel, text: Text, *, coef: float, micro_bat
         text: pretraining blocks.
         coef: weight of the loss.
         micro_batch_tokens: most tokens in one pass.
+        world: processes that share the blocks; gradients are theirs and not summed here.
 
     Returns:
-        () the loss without its coefficient, in nats per token.
+        () the loss of all blocks without its coefficient, in nats per token.
     """
     tokens = (text.lengths_S - 1).sum()
     total = torch.zeros((), device=text.ids_ST.device)
-    for rows in length_batches(text.lengths_S, micro_batch_tokens):
+    for together in length_batches(text.lengths_S, micro_batch_tokens * world.size):
+        rows, weight = world.share(together)
         lengths_S = text.lengths_S[rows]
         part_ST = text.ids_ST[rows, : int(lengths_S.max())]
         logprobs_N = logprobs_at(model, part_ST, text_positions(part_ST, lengths_S), temperature=1.0)
         loss = language_model_loss(logprobs_N, torch.ones_like(logprobs_N), tokens)
-        (coef * loss).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return total.cpu()
+        (weight * coef * loss).backward()  # type: ignore[no-untyped-call]
+        total += weight * loss.detach()
+    return world.sum(total).cpu()
 
 
 def shuffled_minibatches(batch_size: int, minibatches: int, seed: int) -> Iterator[Tensor]:

@@ -75,8 +75,14 @@ class Rollout:
 class Sampler(Protocol):
     """Draws completions from the latest weights it was given."""
 
-    def sample(self, prompts: Sequence[Sequence[int]], seed: int) -> Rollout:
-        """One completion of each prompt; the same weights, prompts and seed give the same tokens."""
+    def sample(self, prompts: Sequence[Sequence[int]], seed: int, rows: Sequence[int] | None = None) -> Rollout:
+        """One completion of each prompt; the same weights, prompts and seed give the same tokens.
+
+        Args:
+            prompts: token ids.
+            seed: of the random numbers.
+            rows: which prompts to complete, in rising order; all by default. A completion does not depend on it.
+        """
         ...
 
     def push(self, policy: PreTrainedModel, version: int) -> None:

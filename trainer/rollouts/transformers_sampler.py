@@ -4,9 +4,9 @@ For models so small that an inference engine costs more than it gives, and for a
 -value cache, left padding and the random numbers; does not know rewards or training.
 
 Random numbers: row b of step t uses one uniform number drawn from a generator seeded by the call, whether or not other
-rows have finished, so a completion depends on its row and seed only (up to floating point).
+rows have finished or are decoded here at all, so a completion depends on its row and seed only (up to floating point).
 
-Dimension letters: B rows still running, P tokens of the longest prompt, V vocabulary.
+Dimension letters: B rows still running, P tokens of the longest prompt, S steps, V vocabulary.
 """
 
 from __future__ import annotations
@@ -66,9 +66,10 @@ class TransformersSampler:
         """Hold nothing."""
 
     @torch.no_grad()
-    def sample(self, prompts: Sequence[Sequence[int]], seed: int) -> Rollout:
+    def sample(self, prompts: Sequence[Sequence[int]], seed: int, rows: Sequence[int] | None = None) -> Rollout:
         """One completion of each prompt; see ``Sampler``."""
         generator = torch.Generator().manual_seed(seed)
+        chosen = range(len(prompts)) if rows is None else rows
         step = self._batch_size or len(prompts)
         completions: list[list[int]] = []
         logprobs: list[list[float]] = []
@@ -76,22 +77,38 @@ class TransformersSampler:
         self._policy.eval()
         try:
             for start in range(0, len(prompts), step):
-                tokens, scores = self._decode(prompts[start : start + step], generator)
+                uniform_SB = self._uniform(len(prompts[start : start + step]), generator)
+                mine = [row for row in chosen if start <= row < start + step]
+                if not mine:
+                    continue
+                tokens, scores = self._decode(
+                    [prompts[row] for row in mine], uniform_SB[:, [row - start for row in mine]]
+                )
                 completions += tokens
                 logprobs += scores
         finally:
             self._policy.train(training)
         return pack_rollout(
-            prompts, completions, logprobs, eos_id=self._eos_id, pad_id=self._pad_id, policy_version=self._version
+            [prompts[row] for row in chosen],
+            completions,
+            logprobs,
+            eos_id=self._eos_id,
+            pad_id=self._pad_id,
+            policy_version=self._version,
         )
 
+    def _uniform(self, rows: int, generator: torch.Generator) -> Tensor:
+        """(S, B) the numbers in [0, 1) of a batch, a row of them for every step there can be."""
+        return torch.stack([torch.rand(rows, generator=generator) for _ in range(self._max_completion_tokens)])
+
     def _decode(
-        self, prompts: Sequence[Sequence[int]], generator: torch.Generator
+        self, prompts: Sequence[Sequence[int]], uniform_SB: Tensor
     ) -> tuple[list[list[int]], list[list[float]]]:
         """Token ids and log-probabilities of one batch; rows end at EOS, longer tails are cut by ``pack_rollout``."""
         device = self._policy.device
         ids_BP, mask_BP = left_pad(prompts, self._pad_id)
         ids_BP, mask_B = ids_BP.to(device), mask_BP.to(device)  # mask_B grows by a column a step
+        uniform_SB = uniform_SB.to(device)
         rows_B = torch.arange(len(prompts), device=device)
         running_B = torch.ones(len(prompts), dtype=torch.bool, device=device)
         position_B = mask_B.sum(1)
@@ -111,8 +128,7 @@ class TransformersSampler:
             ).logits[:, -1]
             if step < self._min_completion_tokens:
                 logits_BV[:, self._eos_id] = -torch.inf
-            uniform = torch.rand(len(prompts), generator=generator)
-            token_B, logprob_B = draw(logits_BV, uniform.to(device)[rows_B], self._temperature)
+            token_B, logprob_B = draw(logits_BV, uniform_SB[step, rows_B], self._temperature)
             chosen[step, rows_B] = torch.where(running_B, token_B, self._eos_id)
             scores[step, rows_B] = logprob_B
             running_B = running_B & (token_B != self._eos_id)

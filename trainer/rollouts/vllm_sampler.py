@@ -118,10 +118,11 @@ class VllmSampler:
             raise StageFailed("vLLM did not clear its prefix cache; answers would come from old weights")
         self._version = version
 
-    def sample(self, prompts: Sequence[Sequence[int]], seed: int) -> Rollout:
+    def sample(self, prompts: Sequence[Sequence[int]], seed: int, rows: Sequence[int] | None = None) -> Rollout:
         """One completion of each prompt; see ``Sampler``."""
         from vllm import SamplingParams, TokensPrompt
 
+        chosen = range(len(prompts)) if rows is None else rows
         parameters = [
             SamplingParams(
                 temperature=self._temperature,
@@ -132,8 +133,9 @@ class VllmSampler:
                 stop_token_ids=[self._eos_id],
                 ignore_eos=False,
             )
-            for row in range(len(prompts))
+            for row in chosen
         ]
+        prompts = [prompts[row] for row in chosen]
         requests = [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts]
         outputs = [answer.outputs[0] for answer in self._engine.generate(requests, parameters, use_tqdm=False)]
         return pack_rollout(
