@@ -5,7 +5,7 @@ Knows models' directories and the state that a resumed run needs; does not know 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +21,11 @@ from trainer.models.policies import load_policy, load_tokenizer, require_same_to
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.guards import Guards
 from trainer.ppo.step import Learner, Text
-from trainer.rollouts.rollout import Sampler
+from trainer.rollouts.rollout import Rollout, Sampler
+from trainer.rollouts.together import sample_together
 from trainer.rollouts.transformers_sampler import TransformersSampler
-from trainer.running.checkpoint import load_checkpoint, save_checkpoint
+from trainer.running.bad_steps import BadSteps
+from trainer.running.distributed import ALONE, World
 from trainer.running.optimization import adamw
 from trainer.running.run import Run
 from trainer.settings.ppo import PpoSettings
@@ -45,9 +47,11 @@ class PpoJob:
         prompts: training prompts.
         text: pretraining blocks, or None.
         guards: watch over the metrics.
+        bad_steps: count the optimizer steps that were skipped.
         counts: what reading the prompts left out.
         device: where tensors live.
         kl_coef: of the next iteration.
+        world: processes that work on the run.
         iteration: iterations done.
         first_metrics: of the first iteration.
         last_metrics: of the latest.
@@ -65,6 +69,8 @@ class PpoJob:
     counts: Counts
     device: torch.device
     kl_coef: float
+    world: World = ALONE
+    bad_steps: BadSteps = field(default_factory=lambda: BadSteps(None))
     iteration: int = 0
     first_metrics: dict[str, float] = field(default_factory=dict)
     last_metrics: dict[str, float] = field(default_factory=dict)
@@ -75,6 +81,11 @@ class PpoJob:
         return [
             self.prompts[index] for index in epoch_order(len(self.prompts), start, settings.batch_size, settings.seed)
         ]
+
+    def sample(self, prompts: Sequence[Sequence[int]], seed: int) -> Rollout:
+        """One completion of each prompt, every process doing its share."""
+        eos_id, pad_id = int(self.tokenizer.eos_token_id), int(self.tokenizer.pad_token_id)
+        return sample_together(self.sampler, prompts, seed, self.world, eos_id=eos_id, pad_id=pad_id)
 
     def next_text(self, settings: PpoSettings) -> Text | None:
         """The pretraining blocks of the next optimizer step; None when the term is off."""
@@ -90,8 +101,7 @@ class PpoJob:
 
     def save(self, run: Run) -> None:
         """Write a checkpoint of everything that the next iteration depends on."""
-        save_checkpoint(
-            run.checkpoints,
+        run.save_checkpoint(
             self.iteration,
             modules={"policy": self.learner.policy, "value": self.learner.value},
             optimizers={"policy": self.learner.policy_optimizer, "value": self.learner.value_optimizer},
@@ -99,26 +109,35 @@ class PpoJob:
                 "kl_coef": self.kl_coef,
                 "text_cursor": self.text.cursor if self.text else 0,
                 "guards": self.guards.state_dict(),
+                "bad_steps": self.bad_steps.state_dict(),
                 "first": self.first_metrics,
                 "last": self.last_metrics,
             },
             tensors={_AVERAGE_PREFIX + name: value for name, value in self.average.state_dict().items()},
+            good=self.guards.healthy and self.bad_steps.last_was_good,
         )
 
-    def resume(self, run: Run) -> bool:
-        """Go back to the newest checkpoint; False, and nothing changed, when there is none."""
-        path = run.latest_checkpoint()
-        if path is None:
-            return False
-        found = load_checkpoint(
-            path,
+    def resume(self, run: Run, *, good_only: bool = False, before: int | None = None) -> bool:
+        """Go back to the newest checkpoint; False, and nothing changed, when there is none.
+
+        Args:
+            run: whose checkpoints.
+            good_only: pass over those that were written while a rule was broken.
+            before: pass over those of this iteration and later ones.
+        """
+        found = run.resume(
             modules={"policy": self.learner.policy, "value": self.learner.value},
             optimizers={"policy": self.learner.policy_optimizer, "value": self.learner.value_optimizer},
+            good_only=good_only,
+            before=before,
         )
+        if found is None:
+            return False
         self.average.load_state_dict({k.removeprefix(_AVERAGE_PREFIX): v for k, v in found.tensors.items()})
         self.iteration, self.kl_coef = found.step, found.state["kl_coef"]
         self.first_metrics, self.last_metrics = found.state["first"], found.state["last"]
         self.guards.load_state_dict(found.state["guards"])
+        self.bad_steps.load_state_dict(found.state["bad_steps"])
         if self.text is not None:
             self.text.cursor = found.state["text_cursor"]
         return True
@@ -126,8 +145,9 @@ class PpoJob:
     def export(self, directory: Path) -> None:
         """Write the averaged policy to the directory and the value model to ``value/`` in it."""
         self.average.copy_to(self.learner.policy)
-        save_policy(self.learner.policy, self.tokenizer, directory)
-        self.learner.value.save(directory / "value")
+        if self.world.main:
+            save_policy(self.learner.policy, self.tokenizer, directory)
+            self.learner.value.save(directory / "value")
 
 
 def build_job(settings: PpoSettings, device: torch.device, *, needs_reward_model: bool) -> PpoJob:

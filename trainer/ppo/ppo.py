@@ -24,8 +24,10 @@ Departures and gaps filled, by number:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,8 +38,10 @@ from trainer.data.reading import Message
 from trainer.maths.kl_control import next_kl_coef
 from trainer.ppo.experience import make_experience, score_rollout
 from trainer.ppo.job import PpoJob, build_job, input_files
-from trainer.ppo.step import minibatch_step, shuffled_minibatches, warmed_up
+from trainer.ppo.step import warmed_up
+from trainer.ppo.updates import spoilt, take_steps
 from trainer.rollouts.rollout import Rollout
+from trainer.running.bad_steps import BadSteps
 from trainer.running.optimization import set_lr
 from trainer.running.progress import Progress
 from trainer.running.run import Run, open_run
@@ -45,9 +49,6 @@ from trainer.settings.ppo import PpoSettings
 
 RewardFunction = Callable[[Sequence[list[Message]], Sequence[str], Sequence[bool]], Sequence[float]]
 """Scores of completions from prompts' messages, completions' texts and whether each ended with EOS."""
-
-_SHOWN_FIRST = ("objective/scores", "objective/kl", "ppo/ptx/loss", "episode/eos_rate", "episode/length_tokens")
-"""What a progress line has room for."""
 
 
 def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -> dict[str, Any]:
@@ -70,6 +71,8 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
     """
     with open_run("ppo", settings, input_files(settings)) as this:
         job = build_job(settings, this.device, needs_reward_model=reward_fn is None)
+        job.world = this.world
+        job.bad_steps = BadSteps(this.own_directory)
         try:
             stopped = _train(this, job, settings, reward_fn)
             job.export(this.directory)
@@ -95,15 +98,17 @@ def run(settings: PpoSettings) -> dict[str, Any]:
 def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None = None) -> dict[str, float]:
     """Sample, score and learn from one batch of episodes; return the iteration's metrics.
 
+    Steps whose numbers are not finite are skipped and counted (`trainer.ppo.updates`); where the scored batch itself
+    holds such a number, all of them are.
+
     Raises:
-        Diverged: a gradient is not finite.
         StageFailed: the sampler answered with other weights than the policy's.
     """
     began_s = time.perf_counter()
     prompts = job.next_prompts(settings)
     job.sampler.push(job.learner.policy, job.iteration)
     with torch.autocast(job.device.type, torch.bfloat16, enabled=settings.bf16):
-        rollout = job.sampler.sample([p.prompt_ids for p in prompts], seed=settings.seed * 1_000_003 + job.iteration)
+        rollout = job.sample([p.prompt_ids for p in prompts], seed=settings.seed * 1_000_003 + job.iteration)
         if rollout.policy_version != job.iteration:
             raise StageFailed(f"sampler answered with version {rollout.policy_version}, pushed was {job.iteration}")
         sampled_s = time.perf_counter()
@@ -116,6 +121,7 @@ def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
             reward=None if reward_fn else job.reward,
             temperature=settings.temperature,
             micro_batch_tokens=settings.micro_batch_tokens,
+            world=job.world,
         )
         if reward_fn is None:
             assert scored.scores_B is not None
@@ -124,75 +130,91 @@ def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
             scores_B = _rule_scores(reward_fn, [p.messages for p in prompts], rollout, job)
         experience, metrics = make_experience(rollout, scored, scores_B, settings, kl_coef=job.kl_coef)
         scored_s = time.perf_counter()
-        lr = warmed_up(settings.lr, job.iteration, settings.warmup_iterations)
+        ids = [prompt.id for prompt in prompts]
+        reason, rows = spoilt(metrics, [scores_B, scored.logprobs_BA, scored.ref_logprobs_BA, scored.values_BA], ids)
+        lr = warmed_up(settings.lr, job.iteration, settings.warmup_iterations) * job.bad_steps.lr_scale
         set_lr(job.learner.policy_optimizer, lr)
-        steps: list[dict[str, Tensor]] = []
-        for epoch in range(settings.inner_epochs):
-            seed = (settings.seed * 1_000_003 + job.iteration) * 1009 + epoch
-            for rows_B in shuffled_minibatches(settings.batch_size, settings.minibatches, seed):
-                steps.append(
-                    minibatch_step(job.learner, experience, rows_B.to(job.device), job.next_text(settings), settings)
-                )
-    job.average.update(job.learner.policy)
+        set_lr(job.learner.value_optimizer, settings.value_lr * job.bad_steps.lr_scale)
+        if reason:
+            job.bad_steps.bad(job.iteration, reason, rows)
+            metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        else:
+            metrics |= take_steps(job, experience, ids, settings)
+            job.average.update(job.learner.policy)
     job.iteration += 1
-    if settings.kl_target_nats:
+    if settings.wanted_kl_nats and "objective/kl" in metrics:
         job.kl_coef = next_kl_coef(
             job.kl_coef,
             metrics["objective/kl"],
-            target_nats=settings.kl_target_nats,
+            target_nats=settings.wanted_kl_nats,
             horizon=settings.kl_horizon,
             episodes=settings.batch_size,
         )
-    metrics |= _step_metrics(steps) | {"lr": lr}
-    metrics = {name: metrics[name] for name in _SHOWN_FIRST if name in metrics} | metrics
     return metrics | {
+        "lr": lr,
+        "skipped_steps": float(job.bad_steps.skipped),
+        "episodes": float(job.iteration * settings.batch_size),
         "time/sample_s": sampled_s - began_s,
         "time/score_s": scored_s - sampled_s,
         "time/learn_s": time.perf_counter() - scored_s,
     }
 
 
+@dataclass(frozen=True)
+class _Stop:
+    """Why a run cannot go on, and before which iteration its weights were good; whether a lower rate may help."""
+
+    reason: str
+    good_before: int
+    may_go_back: bool = False
+
+
 def _train(this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None) -> dict[str, Any] | None:
     """Iterate to the end, or to a guard's stop; return what stopped the run, the job being at its last good state."""
     job.resume(this)
-    with Progress("ppo", settings.iterations, this.directory, start=job.iteration) as progress:
-        while job.iteration < settings.iterations:
-            try:
-                metrics = iterate(job, settings, reward_fn)
-                reason = job.guards.check(metrics)
-            except Diverged as error:
-                reason = str(error)
-            if reason:
-                return _fall_back(this, job, reason)
-            job.record(metrics)
-            progress.update(job.iteration, metrics)
-            due = settings.checkpoint_every and job.iteration % settings.checkpoint_every == 0
-            if due and job.guards.healthy and job.iteration < settings.iterations:
-                job.save(this)
+    job.bad_steps.forget_after(job.iteration)
+    while (stop := _walk(this, job, settings, reward_fn)) is not None:
+        stopped_at = job.iteration
+        # A checkpoint's weights are measured by the iteration after it: those that measured badly are not good ones.
+        if not job.resume(this, good_only=True, before=stop.good_before):
+            reason = f"ppo stopped at iteration {stopped_at}: {stop.reason}"
+            raise Diverged(f"{reason}; there is no earlier checkpoint that was measured to be good")
+        if not stop.may_go_back:
+            return {"reason": stop.reason, "iteration": stopped_at, "published_iteration": job.iteration}
+        job.bad_steps.go_back(job.bad_steps.state_dict())
     return None
 
 
-def _fall_back(this: Run, job: PpoJob, reason: str) -> dict[str, Any]:
-    """Put the job back to its newest checkpoint; all of them were taken while no rule was broken."""
-    at = job.iteration
-    if not job.resume(this):
-        raise Diverged(f"ppo stopped at iteration {at}: {reason}; there is no earlier checkpoint to publish")
-    return {"reason": reason, "iteration": at, "published_iteration": job.iteration}
+def _walk(this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None) -> _Stop | None:
+    """Iterate until the end or a stop, writing checkpoints; those of sick iterations are marked as such."""
+    bar = Progress("ppo", settings.iterations, this.own_directory, start=job.iteration, stream=this.stream,
+                   tensorboard=settings.tensorboard)  # fmt: skip
+    with bar as progress, this.stop.after_steps():
+        while job.iteration < settings.iterations:
+            metrics = iterate(job, settings, reward_fn)
+            verdict = job.guards.check(metrics) if "objective/kl" in metrics else None
+            metrics |= job.guards.alarms()
+            job.record(metrics)
+            progress.update(job.iteration, metrics)
+            if too_many := job.bad_steps.verdict:
+                again = job.bad_steps.attempt == 0
+                return _Stop(too_many, job.bad_steps.since + again, may_go_back=again)
+            if verdict:
+                return _Stop(verdict, job.iteration - job.guards.broken_for)
+            stopping, every = this.stopping, settings.checkpoint_every
+            if stopping or (every and (job.iteration % every == 0 or job.iteration == settings.iterations)):
+                job.save(this)
+            if stopping:
+                this.stop.now(f"after iteration {job.iteration} of {settings.iterations}")
+    job.bad_steps.require_one_good()
+    return None
 
 
 def _rule_scores(reward_fn: RewardFunction, messages: Sequence[list[Message]], rollout: Rollout, job: PpoJob) -> Tensor:
     texts = job.tokenizer.batch_decode(rollout.completions(), skip_special_tokens=True)
-    scores = reward_fn(messages, texts, rollout.finished_B.tolist())
+    scores = job.world.broadcast_object(
+        reward_fn(messages, texts, rollout.finished_B.tolist()) if job.world.main else None
+    )
     if len(scores) != len(texts):
         raise StageFailed(f"the reward function gave {len(scores)} scores for {len(texts)} completions")
     return torch.tensor([float(score) for score in scores], device=job.device)
-
-
-def _step_metrics(steps: Sequence[dict[str, Tensor]]) -> dict[str, float]:
-    """Means over the iteration's optimizer steps; the log ratio of the first one, which must be 0, by itself."""
-    names = [name for name in steps[0] if name != "val/max_log_ratio"]
-    means = {name: torch.stack([step[name] for step in steps]).mean().item() for name in names}
-    return means | {
-        "val/first_max_log_ratio": steps[0]["val/max_log_ratio"].item(),
-        "ppo/optimizer_steps": float(len(steps)),
-    }

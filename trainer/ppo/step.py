@@ -68,7 +68,7 @@ def minibatch_step(
         0-d tensors by metric name: losses and clip fractions per action, norms before clipping.
 
     Raises:
-        Diverged: a gradient is not finite; no model was changed.
+        Diverged: a loss, ratio, KL or gradient is not finite; no model was changed.
     """
     policy_parameters = list(learner.policy.parameters())
     learner.policy.zero_grad(set_to_none=True)
@@ -88,9 +88,9 @@ def minibatch_step(
         _add(policy_parameters, ppo_gradients)
     metrics["ppo/grad_norm/policy"] = _clip(policy_parameters, settings.max_grad_norm)
     metrics["ppo/grad_norm/value"] = _clip(list(learner.value.parameters()), settings.max_grad_norm)
-    for name in ("ppo/grad_norm/policy", "ppo/grad_norm/value"):
-        if not math.isfinite(metrics[name].item()):
-            raise Diverged(f"{name} is {metrics[name].item()}; no weight was changed by this step")
+    for name, value in metrics.items():  # losses, ratio and KL as well as the norms
+        if not math.isfinite(value.item()):
+            raise Diverged(f"{name} is {value.item()}; no weight was changed by this step")
     learner.policy_optimizer.step()
     learner.value_optimizer.step()
     return metrics

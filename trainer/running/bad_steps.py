@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from feedback.errors import Diverged
 from trainer.running.layout import BAD_BATCHES_FILE
 
 MOST_IN_A_ROW = 3
@@ -26,6 +27,7 @@ class BadSteps:
     Attributes:
         attempt: 0, or 1 once the run went back to a checkpoint with half the learning rate; there is no third.
         skipped: steps skipped so far.
+        since: steps (or iterations) done when the latest row of skipped steps began.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -37,8 +39,10 @@ class BadSteps:
         self._file = directory / BAD_BATCHES_FILE if directory else None
         self.attempt = 0
         self.skipped = 0
+        self.since = 0
         self._steps = 0
         self._in_a_row = 0
+        self._reason = ""
 
     @property
     def lr_scale(self) -> float:
@@ -51,18 +55,23 @@ class BadSteps:
         return self._in_a_row == 0
 
     @property
-    def none_was_good(self) -> bool:
-        """Whether every step so far was skipped."""
-        return 0 < self._steps == self.skipped
-
-    @property
     def verdict(self) -> str:
         """Why the run cannot go on like this; empty while it can."""
         if self._in_a_row >= MOST_IN_A_ROW:
-            return f"{self._in_a_row} steps in a row had no finite loss or gradient"
+            return f"{self._in_a_row} steps in a row could not be taken (the last: {self._reason})"
         if self._steps >= FEWEST_STEPS and self.skipped > MOST_SHARE * self._steps:
-            return f"{self.skipped} of {self._steps} steps had no finite loss or gradient, more than {MOST_SHARE:.0%}"
+            share = f"{self.skipped} of {self._steps} steps, more than {MOST_SHARE:.0%},"
+            return f"{share} could not be taken (the last: {self._reason})"
         return ""
+
+    def require_one_good(self) -> None:
+        """Refuse to call a run done in which not one step was taken.
+
+        Raises:
+            Diverged: every step was skipped.
+        """
+        if 0 < self._steps == self.skipped:
+            raise Diverged(f"not one of {self._steps} steps could be taken (the last: {self._reason})")
 
     def good(self) -> None:
         """Count a step that was taken."""
@@ -77,6 +86,8 @@ class BadSteps:
             reason: which number was none.
             rows: ids of the rows of its batch.
         """
+        self.since = self.since if self._in_a_row else step
+        self._reason = reason
         self._steps += 1
         self.skipped += 1
         self._in_a_row += 1
@@ -99,19 +110,22 @@ class BadSteps:
         self.attempt = 1
         self._in_a_row = 0
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, int | str]:
         """What a resumed run needs to go on counting."""
         return {
             "attempt": self.attempt,
             "skipped": self.skipped,
             "steps": self._steps,
             "in_a_row": self._in_a_row,
+            "since": self.since,
+            "reason": self._reason,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self.attempt, self.skipped = int(state["attempt"]), int(state["skipped"])
         self._steps, self._in_a_row = int(state["steps"]), int(state["in_a_row"])
+        self.since, self._reason = int(state["since"]), str(state["reason"])
 
 
 def _is_before(line: Mapping[str, Any], attempt: int, step: int) -> bool:

@@ -17,7 +17,7 @@ from torch import nn
 
 from feedback.errors import Diverged
 from trainer.running.bad_steps import BadSteps
-from trainer.running.checkpoint import Resumed, load_checkpoint
+from trainer.running.checkpoint import Resumed
 from trainer.running.optimization import Schedule, adamw, guarded_step, set_lr
 from trainer.running.progress import Progress, require_finite
 from trainer.running.run import Run
@@ -98,22 +98,33 @@ class _Loop:
     lr: float
     after_step: Callable[[int], None] | None
     bad_steps: BadSteps
-    reason: str = ""
 
     def walk(self, begin: int) -> int | None:
         """Take the steps from ``begin`` on; return None at the end, or the steps done when too many were skipped."""
         steps, every = self.schedule.steps, self.settings.checkpoint_every
-        with Progress(self.run.stage, steps, self.run.own_directory, start=begin, stream=self.run.stream) as progress:
+        with (
+            Progress(
+                self.run.stage,
+                steps,
+                self.run.own_directory,
+                start=begin,
+                stream=self.run.stream,
+                tensorboard=self.settings.tensorboard,
+            ) as progress,
+            self.run.stop.after_steps(),
+        ):
             for step in range(begin, steps):
                 progress.update(step + 1, self._step(step))
                 if self.bad_steps.verdict:
                     return step + 1
                 if self.after_step is not None:
                     self.after_step(step + 1)
-                if every and (step + 1) % every == 0 and step + 1 < steps and self.bad_steps.last_was_good:
+                stopping = self.run.stopping
+                if stopping or (every and ((step + 1) % every == 0 or step + 1 == steps)):
                     self._save(step + 1)
-        if self.bad_steps.none_was_good:
-            raise Diverged(f"{self.run.stage}: not one of {steps} steps could be taken: {self.reason}")
+                if stopping:
+                    self.run.stop.now(f"after step {step + 1} of {steps}")
+        self.bad_steps.require_one_good()
         return None
 
     def resume(self) -> int:
@@ -125,11 +136,11 @@ class _Loop:
         return found.step
 
     def go_back(self, stopped_at: int) -> int:
-        """Take up the newest checkpoint with half the learning rate; return its step."""
-        why = f"{self.run.stage} stopped at step {stopped_at}: {self.bad_steps.verdict} (the last: {self.reason})"
+        """Take up the newest good checkpoint with half the learning rate; return its step."""
+        why = f"{self.run.stage} stopped at step {stopped_at}: {self.bad_steps.verdict}"
         if self.bad_steps.attempt:
             raise Diverged(f"{why}; it had gone back once, to half the learning rate")
-        found = self._load()
+        found = self._load(good_only=True)
         if found is None:
             raise Diverged(f"{why}; there is no checkpoint to go back to, see --checkpoint-every")
         self.bad_steps.go_back(found.state["bad_steps"])
@@ -156,8 +167,7 @@ class _Loop:
             self.bad_steps.good()
         except Diverged as error:
             self.optimizer.zero_grad(set_to_none=True)
-            self.reason = str(error)
-            self.bad_steps.bad(step, self.reason, self.cursor.rows())
+            self.bad_steps.bad(step, str(error), self.cursor.rows())
         skipped = {"skipped_steps": float(self.bad_steps.skipped)} if self.bad_steps.skipped else {}
         return {name: value for name, value in metrics.items() if math.isfinite(value)} | {"lr": rate} | skipped
 
@@ -172,14 +182,13 @@ class _Loop:
             modules={"model": self.model},
             optimizers={"adam": self.optimizer},
             state={"cursor": self.cursor.state(), "bad_steps": self.bad_steps.state_dict()},
+            good=self.bad_steps.last_was_good,
         )
 
-    def _load(self) -> Resumed | None:
-        latest = self.run.latest_checkpoint()
-        if latest is None:
-            return None
-        found = load_checkpoint(latest, modules={"model": self.model}, optimizers={"adam": self.optimizer})
-        self.cursor.restore(found.state["cursor"])
+    def _load(self, *, good_only: bool = False) -> Resumed | None:
+        found = self.run.resume(modules={"model": self.model}, optimizers={"adam": self.optimizer}, good_only=good_only)
+        if found is not None:
+            self.cursor.restore(found.state["cursor"])
         return found
 
 

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from feedback.errors import Diverged
 from trainer.running.bad_steps import BadSteps
 
 
@@ -69,10 +72,21 @@ def test_lines_of_steps_that_are_done_again_are_dropped_and_those_of_the_first_a
     assert lines(tmp_path) == []
 
 
-def test_a_run_that_took_no_step_knows_it() -> None:
+def test_a_run_that_took_no_step_is_not_done() -> None:
     bad = BadSteps(None)
-    assert not bad.none_was_good
-    bad.bad(0, "x", [])
-    assert bad.none_was_good
+    bad.require_one_good()
+    bad.bad(0, "loss is nan", [])
+    with pytest.raises(Diverged, match="not one of 1 steps .*loss is nan"):
+        bad.require_one_good()
     bad.good()
-    assert not bad.none_was_good
+    bad.require_one_good()
+
+
+def test_it_knows_when_the_row_of_skipped_steps_began() -> None:
+    bad = BadSteps(None)
+    for step in (2, 3):
+        bad.bad(step, "x", [])
+    assert bad.since == 2
+    bad.good()
+    bad.bad(7, "x", [])
+    assert bad.since == 7

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Container
+import signal
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from feedback.errors import Diverged
+from trainer.running.layout import partial_directory
 from trainer.running.loop import optimize
 from trainer.running.optimization import Schedule
 from trainer.running.run import open_run
@@ -60,14 +62,43 @@ def test_steps_follow_the_schedule_and_callback_sees_each(tmp_path: Path) -> Non
 
 
 def test_checkpoint_is_taken_up_where_it_was_left(tmp_path: Path) -> None:
-    for expected in (0, 4):
-        model = nn.Linear(1, 1)
-        with open_run("reward", settings(tmp_path, checkpoint_every=2)) as run:
+    given, model = settings(tmp_path, checkpoint_every=2), nn.Linear(1, 1)
+
+    def interrupt(step: int) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    def train(after_step: Callable[[int], None] | None = None) -> tuple[int, int]:
+        with open_run("reward", given) as run:
             line = Line(model)
-            began = optimize(
-                run, settings(tmp_path, checkpoint_every=2), model, line, line, schedule=Schedule(steps=6), lr=0.1
-            )
-        assert (began, line.seen) == (expected, 6)
+            began = optimize(run, given, model, line, line, schedule=Schedule(steps=6), lr=0.1, after_step=after_step)
+            return began, line.seen
+
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupt)
+    assert train() == (4, 6)
+    assert train() == (6, 6), "the last step has a checkpoint, too: what follows it may take long"
+
+
+def test_sigterm_leaves_a_checkpoint_of_the_step_under_way(tmp_path: Path) -> None:
+    given, model = settings(tmp_path), nn.Linear(1, 1)
+
+    def told_to_stop(step: int) -> None:
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    def train() -> None:
+        with open_run("reward", given) as run:
+            line = Line(model)
+            optimize(run, given, model, line, line, schedule=Schedule(steps=6), lr=0.1, after_step=told_to_stop)
+
+    with pytest.raises(SystemExit) as ended:
+        train()
+    assert ended.value.code == 143
+    with open_run("reward", given) as run:
+        line = Line(nn.Linear(1, 1))
+        assert optimize(run, given, line.model, line, line, schedule=Schedule(steps=6), lr=0.1) == 3
+        assert len((run.directory / "metrics.jsonl").read_text().splitlines()) == 6
 
 
 def walk(tmp_path: Path, line: Line, steps: int = 8, **changes: Any) -> list[dict[str, Any]]:
@@ -78,7 +109,7 @@ def walk(tmp_path: Path, line: Line, steps: int = 8, **changes: Any) -> list[dic
 
 
 def bad_batches(tmp_path: Path) -> list[dict[str, Any]]:
-    path = tmp_path / "out.partial" / "bad-batches.jsonl"
+    path = tmp_path / "out.partial" / "result" / "bad-batches.jsonl"
     return [json.loads(row) for row in path.read_text().splitlines()]
 
 
@@ -101,7 +132,7 @@ def test_a_step_whose_loss_is_no_number_is_skipped_counted_and_its_rows_written_
 def test_a_bad_step_moves_no_weight(tmp_path: Path) -> None:
     model = nn.Linear(1, 1)
     before = model.weight.detach().clone()
-    with pytest.raises(Diverged, match=r"not one of 2 steps could be taken: reward step 1: loss is nan"):
+    with pytest.raises(Diverged, match=r"not one of 2 steps could be taken .*reward step 1: loss is nan"):
         walk(tmp_path, Line(model, poison={0, 1}), steps=2)
     assert torch.equal(model.weight, before)
 
