@@ -38,7 +38,8 @@ HANG_S = 60
 HEAVY = (
     "torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2", "tokenizers",
     "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto", "safetensors.torch",
-    "pydantic", "msgspec", "redis", "prometheus_client", "structlog", "tqdm", "tensorboardX", "torch._dynamo", "peft", "pytest_timeout",
+    "pydantic", "msgspec", "redis", "prometheus_client", "structlog", "tqdm", "tensorboardX", "torch._dynamo", "peft",
+    "pytest_timeout",
 )  # fmt: skip
 """Imported before the forks; nothing of ours is, so that a child imports the broken source."""
 NO_TEST_FAILURE = (ImportError, SyntaxError, NameError)

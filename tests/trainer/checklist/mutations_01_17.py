@@ -56,7 +56,7 @@ FIRST = [
     ),
     Mutation(
         4, "trainer.models.scalar",
-        "            attention_mask=attention_mask_BT,\n", "",
+        "            attention_mask=attention_mask_BT,\n", "            attention_mask=torch.ones_like(attention_mask_BT),\n",
         "the reward model attends to padding",
     ),
     Mutation(
@@ -91,5 +91,154 @@ FIRST = [
         "return torch.where(mask_BT, indices_T, -1).amax(dim=1)",
         "return (mask_BT.long() * 2 - indices_T.sign()).argmin(dim=1) - 1",
         "the end is the first padding of the row",
+    ),
+    Mutation(
+        7, "trainer.maths.advantages",
+        "rewards_BA[rows_B, lengths_B - 1] += scores_B.float()",
+        "rewards_BA[rows_B, lengths_B.clamp(max=mask_BA.shape[1] - 1)] += scores_B.float()",
+        "the score is paid one slot after EOS",
+    ),
+    Mutation(
+        7, "trainer.maths.advantages",
+        "rewards_BA[rows_B, lengths_B - 1] += scores_B.float()", "rewards_BA += scores_B.float()[:, None] * mask_BA",
+        "the score is paid on every action",
+    ),
+    Mutation(
+        7, "trainer.models.actions",
+        "column_N = prompt_tokens_B[row_N] - 1 + action_N\n    return Positions(row_N, column_N, input_ids_BT[row_N, column_N + 1])",
+        "column_N = prompt_tokens_B[row_N] + action_N\n    return Positions(row_N, column_N, input_ids_BT[row_N, column_N])",
+        "the value is read after the action instead of before it",
+    ),
+    Mutation(
+        8, "trainer.rollouts.rollout",
+        "kept[: kept.index(eos_id) + 1]", "kept[: len(kept) - kept[::-1].index(eos_id)]",
+        "the cut is at the last EOS instead of the first",
+    ),
+    Mutation(
+        8, "trainer.maths.advantages",
+        "return torch.where(finished_B, scores_B, torch.full_like(scores_B, penalty))",
+        "return torch.where(finished_B, scores_B, scores_B + penalty)",
+        "'replace' adds the penalty to the score",
+    ),
+    Mutation(
+        8, "trainer.maths.advantages",
+        "return torch.where(finished_B, scores_B, scores_B - penalty)", "return scores_B - penalty",
+        "'subtract' also punishes completions that ended",
+    ),
+    Mutation(
+        8, "trainer.rollouts.rollout",
+        "finished_B=torch.tensor([c[-1] == eos_id for c in cut])", "finished_B=torch.tensor([len(c) < actions for c in cut])",
+        "'finished' means shorter than the longest",
+    ),
+    Mutation(
+        9, "trainer.rollouts.rollout",
+        "[*lp[: len(c)], ", "[*lp[len(lp) - len(c) :], ",
+        "the log-probabilities kept are those of the tail",
+    ),
+    Mutation(
+        9, "trainer.rollouts.rollout",
+        "completion_tokens_B=torch.tensor([len(c) for c in cut])",
+        "completion_tokens_B=torch.tensor([max(len(c) for c in cut) for _ in cut])",
+        "the cut tail is not masked",
+    ),
+    Mutation(
+        10, "trainer.ppo.job",
+        "reference=reference,", "reference=policy,",
+        "the reference is the policy itself",
+    ),
+    Mutation(
+        10, "trainer.maths.advantages",
+        "kl_BA = torch.where(mask_BA.bool(), logprobs_BA.float() - ref_logprobs_BA.float(), 0.0)",
+        "kl_BA = logprobs_BA.float() - ref_logprobs_BA.float()",
+        "the KL of padding is counted",
+    ),
+    Mutation(
+        11, "trainer.ppo.experience",
+        '"ref": target_logprobs(ref_logits_NV, positions.target_N, temperature)',
+        '"ref": target_logprobs(ref_logits_NV, positions.target_N, 1.0)',
+        "the reference is read at temperature 1",
+    ),
+    Mutation(
+        11, "trainer.ppo.step",
+        "logprobs_at(learner.policy, ids_BT, positions, temperature=settings.temperature)",
+        "logprobs_at(learner.policy, ids_BT, positions, temperature=1.0)",
+        "the new log-probabilities are read at temperature 1",
+    ),
+    Mutation(
+        11, "trainer.models.actions",
+        "logits_NV if temperature == 1.0 else logits_NV / temperature",
+        "logits_NV if temperature == 1.0 else logits_NV * temperature",
+        "logits are multiplied by the temperature",
+    ),
+    Mutation(
+        12, "trainer.ppo.experience",
+        "old_logprobs_BA=scored.logprobs_BA,", "old_logprobs_BA=rollout.sampler_logprobs_BA,",
+        "the old log-probabilities are the sampler's",
+    ),
+    Mutation(
+        12, "trainer.ppo.experience",
+        "old_logprobs_BA=scored.logprobs_BA,", "old_logprobs_BA=scored.ref_logprobs_BA,",
+        "the old log-probabilities are the reference's",
+    ),
+    Mutation(
+        13, "trainer.ppo.updates",
+        "for epoch in range(settings.inner_epochs):", "for epoch in range(1):",
+        "only one inner epoch is run",
+    ),
+    Mutation(
+        13, "trainer.ppo.step",
+        "batch_size // minibatches)", "batch_size)",
+        "the whole batch makes one step",
+    ),
+    Mutation(
+        13, "trainer.ppo.step",
+        "    learner.value_optimizer.step()\n",
+        "    if text is None:\n        learner.value_optimizer.step()\n",
+        "the value model steps only where there is no pretraining text",
+    ),
+    Mutation(
+        14, "trainer.ppo.experience",
+        "(scored.entropies_BA.sum() / actions).item()", "scored.entropies_BA.mean().item()",
+        "the entropy is averaged over padding too",
+    ),
+    Mutation(
+        14, "trainer.ppo.step",
+        '"val/ratio": log_ratio_N.exp().sum() / actions', '"val/ratio": log_ratio_N.exp().sum() / experience.mask_BA.sum()',
+        "the ratio is divided by the batch's actions, hence by the number of minibatches",
+    ),
+    Mutation(
+        15, "trainer.maths.advantages",
+        "    values_BA = torch.where(keep_BA, values_BA.float(), 0.0)\n", "    values_BA = values_BA.float()\n",
+        "values of padding are not masked before the estimate",
+    ),
+    Mutation(
+        15, "trainer.maths.advantages",
+        "    rewards_BA = torch.where(keep_BA, rewards_BA.float(), 0.0)\n", "    rewards_BA = rewards_BA.float()\n",
+        "rewards of padding are carried into the actions",
+    ),
+    Mutation(
+        15, "trainer.maths.advantages",
+        "    advantages_BA = torch.where(keep_BA, advantages_BA, 0.0)\n", "    advantages_BA = advantages_BA + 1 - keep_BA.float()\n",
+        "padding has advantages",
+    ),
+    Mutation(
+        16, "trainer.maths.advantages",
+        "torch.nn.functional.pad(values_BA[:, 1:], (0, 1))", "torch.cat([values_BA[:, 1:], values_BA[:, -1:]], 1)",
+        "the last value is bootstrapped from itself",
+    ),
+    Mutation(
+        17, "trainer.maths.advantages",
+        "carried_B = deltas_BA[:, column] + gamma * lam * carried_B", "carried_B = deltas_BA[:, column] + gamma * carried_B",
+        "lambda is ignored",
+    ),
+    Mutation(
+        17, "trainer.settings.ppo",
+        "gamma: float = Field(1.0,", "gamma: float = Field(0.99,",
+        "the default discounts",
+    ),
+    Mutation(
+        17, "trainer.ppo.experience",
+        "lam=settings.gae_lambda", "lam=0.95",
+        "the configured lambda does not reach the estimate",
     ),
 ]

@@ -68,6 +68,7 @@ def test_item_08_cut_at_the_first_stop_and_pay_for_a_missing_one() -> None:
     rollout = rollout_of([[20, EOS, 21, 22], [23, 24, 25, 26], [EOS, EOS]])
     assert rollout.completions() == [[20, EOS], [23, 24, 25, 26], [EOS]]
     assert rollout.finished_B.tolist() == [True, False, True]
+    assert rollout_of([[20, 21, 22, EOS], [23, 24]]).finished_B.tolist() == [True, False]
     scores_B = torch.tensor([0.7, 0.7, -0.2])
     paid = {
         mode: penalise_missing_eos(scores_B, rollout.finished_B, mode=mode, penalty=penalty).tolist()
