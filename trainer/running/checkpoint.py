@@ -26,7 +26,7 @@ from trainer.running.randomness import random_state, restore_random_state
 
 _KEPT_CHECKPOINTS = 2
 _KEPT_GOOD = 2
-"""The newest good one was written before its weights were measured; should that show a fault, the one before is good."""
+"""The newest good one was written before its weights were measured; if that shows a fault, the one before is good."""
 _TENSORS, _STATE = "tensors.pt", "state.json"
 
 

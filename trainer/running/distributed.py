@@ -158,6 +158,8 @@ def is_main() -> bool:
 def join(device: torch.device, timeout_s: float) -> Iterator[World]:
     """Yield the world that the launcher made, joined; leave it when all is done.
 
+    One that this process has joined before is yielded as it is, and left by who joined it.
+
     Args:
         device: ``cpu``, or ``cuda``, of which each process takes the one with its local number.
         timeout_s: longest wait for another process.
@@ -168,15 +170,18 @@ def join(device: torch.device, timeout_s: float) -> Iterator[World]:
     if world_size() == 1:
         yield World(device=device)
         return
-    _end_with_launcher()
-    rank = int(os.environ["RANK"])
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
+    world = World(rank=int(os.environ["RANK"]), size=world_size(), device=device)
+    if dist.is_initialized():
+        yield world
+        return
+    _end_with_launcher()
     with _peers():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout_s))
     # After an error nobody waits for anybody: this process ends, its connections close, and the launcher ends the rest.
-    yield World(rank=rank, size=world_size(), device=device)
+    yield world
     dist.destroy_process_group()
 
 

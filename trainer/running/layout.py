@@ -15,8 +15,16 @@ FIGURES_FILE = "disagreement.json"
 BAD_BATCHES_FILE = "bad-batches.jsonl"
 """A line for each optimizer step that was skipped because a number was none: why, and the rows of its batch."""
 CHECKPOINTS = "checkpoints"
+RESULT = "result"
+LOCK_FILE = "lock"
+"""Held (flock) in the working directory by the process that is at work there."""
+
+
+def working_directory(output: Path) -> Path:
+    """Return where the run that will become ``output`` keeps all that is its own: result, checkpoints, lock."""
+    return output.with_name(output.name + ".partial")
 
 
 def partial_directory(output: Path) -> Path:
-    """Return where the run that will become ``output`` works, with its ``progress.json`` and ``metrics.jsonl``."""
-    return output.with_name(output.name + ".partial")
+    """Return what becomes ``output`` when the run ends, with its ``progress.json`` and ``metrics.jsonl``."""
+    return working_directory(output) / RESULT

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
 
 from feedback.errors import DiskFull
 
@@ -42,6 +45,20 @@ def require_room(directory: Path, checkpoint_bytes: int) -> None:
         )
 
 
+def checkpoint_bytes(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> int:
+    """Return about how large a checkpoint of these will be, an average of the trained weights included.
+
+    Optimizers count as AdamW's two moments, which are not there before the first step.
+    """
+    weights = sum(_bytes(tensor) for module in modules.values() for tensor in module.state_dict().values())
+    trained = [_bytes(p) for optimizer in optimizers.values() for g in optimizer.param_groups for p in g["params"]]
+    return weights + 3 * sum(trained)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
 @contextmanager
 def explained(directory: Path) -> Iterator[None]:
     """Turn an error of the block into ``DiskFull`` if space that ran out is behind it.
@@ -56,7 +73,7 @@ def explained(directory: Path) -> Iterator[None]:
     except Exception as error:
         if is_disk_full(error):
             raise DiskFull(
-                f"{directory}: the disk is full and the last checkpoint whole; make room and start the same command again"
+                f"{directory}: the disk is full, the last checkpoint is whole; make room and start the same again"
             ) from error
         raise
 

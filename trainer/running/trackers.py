@@ -133,8 +133,11 @@ class Trackers:
 
 
 def _open_log(path: Path, start: int) -> TextIO:
+    """Open for appending, line by line, so that a process that is killed takes no line of a done step with it."""
     if path.exists():
         lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
         kept = [line for line in lines if json.loads(line)["step"] <= start]
-        path.write_text("".join(line + "\n" for line in kept))
-    return path.open("a")
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text("".join(line + "\n" for line in kept))
+        draft.replace(path)
+    return path.open("a", buffering=1)

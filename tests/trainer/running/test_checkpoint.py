@@ -13,7 +13,7 @@ from feedback import artifacts
 from feedback.errors import ArtifactError, Diverged
 from trainer.running import checkpoint
 from trainer.running.checkpoint import _Hashed as Hashed
-from trainer.running.checkpoint import latest_checkpoint, load_checkpoint, publish, save_checkpoint, write_json
+from trainer.running.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint, write_json
 
 SHA256_OF = artifacts.sha256_of
 
@@ -192,11 +192,3 @@ def test_json_is_replaced_whole_and_numbers_stay_valid(tmp_path: Path) -> None:
     write_json(tmp_path / "m.json", {"a": math.nan, "b": [math.inf, 1.5], "c": {"d": Path("x")}})
     assert json.loads((tmp_path / "m.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": "x"}}
     assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
-
-
-def test_published_directory_has_a_manifest_and_its_final_name(tmp_path: Path) -> None:
-    (tmp_path / "w").mkdir()
-    (tmp_path / "w" / "file").write_text("x")
-    publish(tmp_path / "w", tmp_path / "done")
-    assert not (tmp_path / "w").exists()
-    assert json.loads((tmp_path / "done" / "manifest.json").read_text())["files"].keys() == {"file"}

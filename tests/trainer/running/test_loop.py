@@ -109,7 +109,7 @@ def walk(tmp_path: Path, line: Line, steps: int = 8, **changes: Any) -> list[dic
 
 
 def bad_batches(tmp_path: Path) -> list[dict[str, Any]]:
-    path = tmp_path / "out.partial" / "result" / "bad-batches.jsonl"
+    path = partial_directory(tmp_path / "out") / "bad-batches.jsonl"
     return [json.loads(row) for row in path.read_text().splitlines()]
 
 

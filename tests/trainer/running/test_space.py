@@ -5,9 +5,11 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import torch
 
 from feedback.errors import DiskFull, WhetstoneError
 from trainer.running import space
+from trainer.running.checkpoint import save_checkpoint
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -50,3 +52,14 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     assert not isinstance(found.value, WhetstoneError)
     with pytest.raises(DiskFull, match="mine"), space.explained(tmp_path):
         raise DiskFull("mine")
+
+
+def test_size_of_a_checkpoint_counts_moments_and_average_and_is_about_that_of_the_file(tmp_path: Path) -> None:
+    model = torch.nn.Linear(300, 300)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(300)).sum().backward()
+    optimizer.step()
+    average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    path = save_checkpoint(tmp_path, 1, modules={"m": model}, optimizers={"o": optimizer}, tensors=average)
+    size = sum(file.stat().st_size for file in path.iterdir())
+    assert space.checkpoint_bytes({"m": model}, {"o": optimizer}) == pytest.approx(size, rel=0.05)

@@ -1,0 +1,175 @@
+"""Two processes train what one trains: every figure of 20 steps to 1e-5; and a killed pair goes on bit for bit.
+
+This file is also the program that the launcher runs: ``torchrun test_distributed_stages.py DIRECTORY WHAT``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trainer.ppo import ppo
+from trainer.running import loop
+from trainer.running.distributed import join
+from trainer.settings.ppo import PpoSettings
+from trainer.settings.stages import PretrainSettings, RewardSettings, SftSettings
+from trainer.stages import pretrain, reward, sft
+
+ROOT = Path(__file__).parents[3]
+STEPS = 20
+KILLED_AT = 7
+COMMON = {"threads": 1, "device": "cpu", "max_steps": STEPS, "seed": 3}
+
+
+def pretrain_run(inputs: Path, output: Path, **changes: Any) -> None:
+    """Five rows a step, of unequal length."""
+    fields = {"init": inputs / "policy", "text": [inputs / "text.txt"], "packed": False, "block_tokens": 24}
+    fields |= {"batch_size": 5, "lr": 1e-3, "warmup_steps": 2, "output": output}
+    pretrain.run(PretrainSettings.model_validate(COMMON | fields | changes))
+
+
+def sft_run(inputs: Path, output: Path, **changes: Any) -> None:
+    """Four demonstrations and one block of text a step; the epoch is chosen by reward-model score."""
+    fields = {"policy": inputs / "policy", "demonstrations": [inputs / "demonstrations.jsonl"], "dropout": 0.0}
+    fields |= {"text": [inputs / "text.txt"], "text_fraction": 0.2, "text_block_tokens": 16, "batch_size": 5}
+    fields |= {"reward_model": inputs / "reward", "max_completion_tokens": 12, "lr": 1e-3, "output": output}
+    sft.run(SftSettings.model_validate(COMMON | fields | changes))
+
+
+def reward_run(inputs: Path, output: Path, **changes: Any) -> None:
+    """Three prompts of two to four completions a step, in passes of one or two: some processes have no row in some."""
+    fields = {"policy": inputs / "policy", "preferences": [inputs / "preferences.jsonl"], "batch_size": 3}
+    fields |= {"micro_batch_tokens": 60, "lr": 1e-3, "output": output, "epochs": 20}
+    reward.run(RewardSettings.model_validate(COMMON | fields | changes))
+
+
+def ppo_run(inputs: Path, output: Path, **changes: Any) -> None:
+    """Ten episodes in two minibatches of five, two epochs, text in the same step, a controller that moves."""
+    fields = {"policy": inputs / "policy", "reward": inputs / "reward", "prompts": [inputs / "prompts.jsonl"]}
+    fields |= {"pretraining": [inputs / "text.txt"], "ptx_per_episode": 0.6, "ptx_block_tokens": 16, "ptx_coef": 2.0}
+    fields |= {"episodes": 10 * STEPS, "batch_size": 10, "minibatches": 2, "inner_epochs": 2, "max_steps": 0}
+    fields |= {"max_completion_tokens": 8, "micro_batch_tokens": 48, "lr": 1e-3, "value_lr": 1e-3, "kl_horizon": 50}
+    fields |= {"kl_target_nats": 1.0, "max_kl_nats": 1e6, "min_entropy_ratio": 0.0, "max_eos_drop": 1.0}
+    fields |= {"checkpoint_every": 2, "output": output}
+    ppo.run(PpoSettings.model_validate(COMMON | fields | changes))
+
+
+RUNS: dict[str, Callable[..., None]] = {
+    "pretrain": pretrain_run,
+    "sft": sft_run,
+    "reward": reward_run,
+    "ppo": ppo_run,
+}
+
+
+def log(output: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    found = {}
+    for path in sorted(output.rglob("*.safetensors")):
+        found |= {f"{path.relative_to(output)}:{name}": tensor for name, tensor in load_file(path).items()}
+    return found
+
+
+def launch(directory: Path, *what: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+    return subprocess.run(
+        [*command, str(directory), *what], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def directory(
+    tiny_policy_dir: Path,
+    tiny_reward_dir: Path,
+    prompt_file: Path,
+    text_file: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Inputs of all runs; what two processes make of them is put beside them once."""
+    made = tmp_path_factory.mktemp("together")
+    for name, path in {
+        "policy": tiny_policy_dir,
+        "reward": tiny_reward_dir,
+        "prompts.jsonl": prompt_file,
+        "text.txt": text_file,
+    }.items():
+        (made / name).symlink_to(path)
+    words = "red green blue fox owl wood berries night".split()
+    answers = [
+        {"id": f"d{n}", "prompt": "Name a thing." + " Please." * (n % 3), "response": " ".join(words[: 1 + n % 5])}
+        for n in range(11)
+    ]
+    ranked = [
+        {
+            "id": f"c{n}",
+            "prompt": f"Name {n} things.",
+            "responses": [{"text": " ".join(words[k : k + 1 + (n + k) % 3]), "rank": k} for k in range(2 + n % 3)],
+        }
+        for n in range(8)
+    ]
+    for name, rows in {"demonstrations.jsonl": answers, "preferences.jsonl": ranked}.items():
+        (made / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return made
+
+
+@pytest.fixture(scope="module")
+def together(directory: Path) -> Path:
+    ended = launch(directory, "all")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return directory / "two"
+
+
+@pytest.mark.parametrize("stage", RUNS)
+def test_two_processes_train_what_one_trains(stage: str, directory: Path, together: Path) -> None:
+    RUNS[stage](directory, directory / "one" / stage)
+    one, two = log(directory / "one" / stage), log(together / stage)
+    assert len(one) == len(two) == STEPS
+    compared = 0
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine.keys() == theirs.keys()
+        for name in mine.keys() - {"s", "time/sample_s", "time/score_s", "time/learn_s"}:
+            assert theirs[name] == pytest.approx(mine[name], rel=1e-5, abs=1e-5), f"step {mine['step']}: {name}"
+            compared += 1
+    assert compared >= 3 * STEPS
+    assert len({round(line["loss" if "loss" in line else "objective/kl"], 4) for line in one}) > STEPS // 2
+    first, second = weights(directory / "one" / stage), weights(together / stage)
+    assert first.keys() == second.keys()
+    assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-4
+
+
+@pytest.mark.slow
+def test_a_pair_of_which_one_was_killed_goes_on_and_ends_in_the_same_bits(directory: Path, together: Path) -> None:
+    for stage in ("sft", "ppo"):
+        ended = launch(directory, "killed", stage)
+        assert ended.returncode != 0
+        assert not (directory / "killed" / stage).exists()
+    assert launch(directory, "killed", "ppo").returncode == 0
+    again = launch(directory, "resumed", "sft", "ppo")
+    assert again.returncode == 0, again.stderr[-3000:]
+
+
+def program(directory: Path, what: str, *stages: str) -> None:
+    """Run in one of two processes."""
+    with join(torch.device("cpu"), 60.0) as world:
+        if what == "all":
+            for stage, run in RUNS.items():
+                run(directory, directory / "two" / stage)
+
+
+if __name__ == "__main__":
+    program(Path(sys.argv[1]), *sys.argv[2:])
