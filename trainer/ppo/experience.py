@@ -150,6 +150,7 @@ def make_experience(
     advantages_BA, returns_BA = gae(
         rewards_BA, scored.values_BA, mask_BA, gamma=settings.gamma, lam=settings.gae_lambda
     )
+    advantages_std = advantages_BA[mask_BA].std(correction=0).item()
     if settings.whiten_advantages:
         advantages_BA = whiten(advantages_BA, mask_BA)
     weights_BA = importance_weights(scored.logprobs_BA, rollout.sampler_logprobs_BA, mask_BA)
@@ -166,6 +167,7 @@ def make_experience(
     metrics = _objective_metrics(rollout, scored, scores_B, paid_B, kl_coef) | sampler_gap(
         scored.logprobs_BA, rollout.sampler_logprobs_BA, mask_BA
     )
+    metrics["ppo/advantages_std"] = advantages_std
     metrics["val/explained_variance"] = _explained_variance(scored.values_BA[mask_BA], returns_BA[mask_BA])
     return experience, metrics
 
@@ -226,11 +228,16 @@ def _last_scalars(model: ScalarModel, ids_BT: Tensor, all_BT: Tensor, real_BT: T
 def _objective_metrics(
     rollout: Rollout, scored: Scored, scores_B: Tensor, paid_B: Tensor, kl_coef: float
 ) -> dict[str, float]:
-    """Means over episodes (``objective/``, ``episode/``) and over actions (``ppo/policy/entropy_avg``)."""
+    """Means over episodes (``objective/``, ``episode/``) and over actions (``ppo/policy/entropy_avg``).
+
+    An episode is empty when its only action is EOS. ``objective/kl`` is the mean of k1: unbiased, not clamped, and
+    negative by chance where the policies hardly differ, which ``objective/kl_negative`` (0 or 1) flags.
+    """
     kl_B = (scored.logprobs_BA - scored.ref_logprobs_BA).sum(1)
     actions = rollout.completion_tokens_B.sum()
     return {
         "objective/kl": kl_B.mean().item(),
+        "objective/kl_negative": float(kl_B.mean().item() < 0),
         "objective/kl_coef": kl_coef,
         "objective/entropy": -scored.logprobs_BA.sum(1).mean().item(),
         "objective/scores": scores_B.float().mean().item(),
@@ -239,6 +246,7 @@ def _objective_metrics(
         "objective/rlhf_reward": (paid_B - kl_coef * kl_B).mean().item(),
         "ppo/policy/entropy_avg": (scored.entropies_BA.sum() / actions).item(),
         "episode/eos_rate": rollout.finished_B.float().mean().item(),
+        "episode/empty_rate": (rollout.finished_B & (rollout.completion_tokens_B == 1)).float().mean().item(),
         "episode/length_tokens": rollout.completion_tokens_B.float().mean().item(),
     }
 

@@ -18,6 +18,7 @@ from trainer.ppo.experience import (
     sampler_gap,
     score_rollout,
 )
+from trainer.ppo.guards import Guards
 from trainer.rollouts.rollout import Rollout
 from trainer.rollouts.transformers_sampler import TransformersSampler
 from trainer.settings.ppo import PpoSettings
@@ -117,16 +118,26 @@ def test_metrics_are_means_over_real_entries(tiny_policy_dir: Path) -> None:
     assert metrics["objective/entropy"] == pytest.approx(ln_v * metrics["episode/length_tokens"], rel=1e-5)
 
 
-def test_a_sampler_at_temperature_1_05_trips_the_gauge_and_exact_ones_do_not(tiny_policy_dir: Path) -> None:
-    policy = load_policy(tiny_policy_dir)
+@pytest.mark.parametrize("model", ["tiny_policy_dir", "stories_dir"])
+@pytest.mark.filterwarnings("ignore:.*no padding token")
+def test_a_sampler_at_temperature_1_05_trips_the_gauge_and_exact_ones_do_not(
+    model: str, request: pytest.FixtureRequest
+) -> None:
+    directory = request.getfixturevalue(model)
+    policy = load_policy(directory)
     gaps = {}
     for temperature in (1.0, 1.05):
-        rollout = sample(tiny_policy_dir, temperature)
+        rollout = sample(directory, temperature)
         scored = score_rollout(
             rollout, policy=policy, reference=policy, value=None, reward=None, temperature=1.0, micro_batch_tokens=999
         )
         gaps[temperature] = sampler_gap(scored.logprobs_BA, rollout.sampler_logprobs_BA, rollout.action_mask_BA)
     assert gaps[1.0]["sampler/gap_mean"] < 1e-5
+    figures = {"objective/kl": 0.0, "episode/eos_rate": 1.0, "ppo/policy/entropy_avg": 1.0}
+    for temperature, alarms in ((1.0, 0.0), (1.05, 2.0)):
+        guards = Guards(settings())
+        assert guards.check(figures | gaps[temperature]) is None
+        assert guards.alarms()["guards/broken"] == alarms, "both rules, in the same iteration"
     assert gaps[1.0]["sampler/ess"] == pytest.approx(1.0, abs=1e-6)
     assert gaps[1.05]["sampler/gap_mean"] > settings().max_sampler_gap
     assert gaps[1.05]["sampler/gap_k3"] > 1e-4
@@ -196,3 +207,23 @@ def test_value_model_off_gives_zero_values_and_monte_carlo_advantages(tiny_polic
     assert (scored.values_BA == 0).all()
     advantages, returns = gae(scored.values_BA + 1.0, scored.values_BA, rollout.action_mask_BA, gamma=1.0, lam=1.0)
     assert torch.equal(advantages, returns)
+
+
+def test_empty_answers_negative_kl_and_the_spread_of_advantages_are_measured(tiny_policy_dir: Path) -> None:
+    rollout = sample(tiny_policy_dir)
+    rollout.input_ids_BT[0, rollout.prompt_tokens_B[0]] = 2
+    rollout.completion_tokens_B[0], rollout.finished_B[0] = 1, True
+    policy = load_policy(tiny_policy_dir)
+    scored = score_rollout(
+        rollout, policy=policy, reference=policy, value=None, reward=None, temperature=1.0, micro_batch_tokens=999
+    )
+    empty = [bool(f) and int(n) == 1 for f, n in zip(rollout.finished_B, rollout.completion_tokens_B, strict=True)]
+    scored.ref_logprobs_BA[:] = torch.where(rollout.action_mask_BA, scored.logprobs_BA + 0.1, 0.0)
+    _, metrics = make_experience(rollout, scored, torch.zeros(16), settings(), kl_coef=0.0)
+    assert empty[0]
+    assert metrics["episode/empty_rate"] == pytest.approx(sum(empty) / 16)
+    assert metrics["objective/kl"] < 0
+    assert metrics["objective/kl_negative"] == 1.0
+    assert metrics["ppo/advantages_std"] == 0.0
+    _, metrics = make_experience(rollout, scored, torch.arange(16.0), settings(), kl_coef=0.0)
+    assert metrics["ppo/advantages_std"] > 1.0
