@@ -1,8 +1,9 @@
 """The trainer's command line: ``python -m trainer STAGE --option value ...``.
 
 Knows stages, their settings classes and exit codes; imports a stage only when it is run, so that ``--help`` is quick.
-Options are the fields of the stage's settings class, their help the fields' docstrings. Exit codes: 0 done,
-1 refused or failed with one line on standard error, 2 wrong usage, 130 interrupted.
+Options are the fields of the stage's settings class, their help the fields' docstrings. Exit codes: 0 done (or done
+before by the same command), 1 refused or failed with one line on standard error, 2 wrong usage, 75 the disk is full,
+130 interrupted, 143 ended by SIGTERM. After 75, 130, 143 and every kill the same command goes on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
 import types
 import typing
@@ -17,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from feedback.errors import WhetstoneError
+from feedback.errors import DiskFull, RunFinished, WhetstoneError
 from trainer.settings.presets import PRESETS, resolve
 from trainer.settings.stages import StageSettings
 
@@ -36,6 +38,8 @@ STAGES: dict[str, tuple[str, str, str, str]] = {
     "disagree": ("stages.disagreement", "settings.stages", "DisagreeSettings", "find where reward models differ"),
     "generate": ("stages.generate", "settings.evaluate", "GenerateSettings", "sample completions of prompts"),
 }
+EXIT_DISK_FULL = 75
+"""From sysexits.h: a failure that may pass, the user is invited to try again."""
 # Short forms of options, by field.
 _ALIASES = {"output": "--out", "max_completion_tokens": "--max-tokens"}
 
@@ -52,13 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stage, preset = values.pop("stage"), values.pop("preset")
         settings = resolve(stage, _settings_class(stage), preset, values)
         metrics = importlib.import_module(f"trainer.{STAGES[stage][0]}").run(settings)
+    except RunFinished as found:
+        print(found, file=sys.stderr)
+        metrics = found.metrics
     except WhetstoneError as error:
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return EXIT_DISK_FULL if isinstance(error, DiskFull) else 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
-    print(json.dumps(metrics, default=str))
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        print(json.dumps(metrics, default=str))
     return 0
 
 

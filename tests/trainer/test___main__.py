@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.__main__ import STAGES, main
+from feedback.errors import DiskFull
+from trainer.__main__ import EXIT_DISK_FULL, STAGES, main
+from trainer.stages import score
 
 
 def test_stage_runs_and_prints_its_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,6 +25,22 @@ def test_stage_runs_and_prints_its_metrics(tmp_path: Path, capsys: pytest.Captur
     assert described["settings"]["lr"] == 2e-3
     assert main(["pretrain", *options]) == 1
     assert capsys.readouterr().err.startswith("error: ArtifactError: --output")
+    assert main(["pretrain", *options, "--max-steps", "2", "--batch-size", "4", "--no-bf16"]) == 0
+    again = capsys.readouterr()
+    assert json.loads(again.out.splitlines()[-1]) == printed, "the same command once more gives the same metrics"
+    assert "this run has finished; nothing was done" in again.err
+
+
+def test_a_full_disk_has_an_exit_code_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(settings: object) -> None:
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(score, "run", full)
+    line = ["score", "--output", str(tmp_path / "o"), "--preferences", "p", "--reward-model", "r"]
+    assert main(line) == EXIT_DISK_FULL == 75
+    assert capsys.readouterr().err == "error: DiskFull: no room\n"
 
 
 @pytest.mark.parametrize(

@@ -230,10 +230,9 @@ def epoch_order(total: int, start: int, count: int, seed: int) -> list[int]:
 
 
 def input_files(settings: PpoSettings) -> list[Path]:
-    """The files whose bytes make two runs the same one: data, and every model's manifest or weights."""
+    """The files and models whose bytes make two runs the same one."""
     models = filter(None, (settings.policy, settings.reference, settings.reward, settings.value))
-    weights = [next((m / n for n in ("manifest.json", "model.safetensors") if (m / n).is_file()), m) for m in models]
-    return [*settings.prompts, *settings.pretraining, *weights]
+    return [*settings.prompts, *settings.pretraining, *models]
 
 
 def _reference(settings: PpoSettings, policy: PreTrainedModel, device: torch.device) -> PreTrainedModel:

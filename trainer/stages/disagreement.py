@@ -31,7 +31,7 @@ def run(settings: DisagreeSettings) -> dict[str, Any]:
     Raises:
         WhetstoneError: bad settings or data.
     """
-    with open_run("disagree", settings, settings.comparisons) as run:
+    with open_run("disagree", settings, [*settings.comparisons, *settings.reward_models]) as run:
         scored: list[dict[str, list[float]]] = []
         counts = Counts()
         for path in settings.reward_models[:MOST_MODELS]:

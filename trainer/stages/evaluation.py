@@ -64,7 +64,8 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         WhetstoneError: an input is missing, unusable or does not fit the others.
     """
     policies = {OWN_NAME: settings.policy} | named_directories(settings.against)
-    with open_run("evaluate", settings, [*settings.prompts, *settings.pretraining]) as this:
+    models = [*policies.values(), *filter(None, (settings.reward, settings.reference))]
+    with open_run("evaluate", settings, [*settings.prompts, *settings.pretraining, *models]) as this:
         tokenizer = load_tokenizer(settings.policy)
         for directory in policies.values():
             require_same_tokenizer(tokenizer, load_tokenizer(directory), f"{settings.policy} and {directory}")

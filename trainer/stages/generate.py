@@ -37,7 +37,7 @@ def run(settings: GenerateSettings) -> dict[str, Any]:
         WhetstoneError: an input is missing or unusable, or the output is in the way.
     """
     if settings.output.suffix != ".jsonl":
-        with open_run("generate", settings, settings.prompts) as this:
+        with open_run("generate", settings, [*settings.prompts, settings.policy]) as this:
             return this.finish(_generate(settings, this.device, this.directory / COMPLETIONS_FILE))
     if settings.output.is_dir():
         raise ConfigError(f"--output {settings.output}: is a directory; give a .jsonl file or a new directory")

@@ -36,7 +36,7 @@ def run(settings: PretrainSettings) -> dict[str, Any]:
         WhetstoneError: bad settings or data, or the loss diverged.
     """
     _check(settings)
-    with open_run("pretrain", settings, settings.text) as run:
+    with open_run("pretrain", settings, [*settings.text, *filter(None, (settings.init, settings.tokenizer))]) as run:
         bad = BadRows(settings.skip_bad)
         tokenizer = _tokenizer(run, settings)
         model = _model(settings, tokenizer).to(run.device)
@@ -125,10 +125,11 @@ class _Gradient:
         return {"loss": self.last_loss}
 
     def state(self) -> dict[str, Any]:
-        return {"batches": self.order.cursor, "tokens": self.tokens}
+        return {"batches": self.order.cursor, "tokens": self.tokens, "loss": self.last_loss}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.order.cursor, self.tokens = int(state["batches"]), int(state["tokens"])
+        self.last_loss = state["loss"]
 
     def rows(self) -> list[str]:
         return [f"block {row}" for row in self.order.latest]
@@ -151,7 +152,7 @@ def _tokenizer(run: Run, settings: PretrainSettings) -> PreTrainedTokenizerBase:
     if given := settings.init or settings.tokenizer:
         return load_tokenizer(given)
     own = run.directory / "tokenizer"
-    if run.world.main and not (own / "tokenizer_config.json").exists():
+    if run.world.main and not own.exists():
         template = settings.chat_template.read_text() if settings.chat_template else None
         tokenizer = train_tokenizer(
             read_documents(settings.text, BadRows(settings.skip_bad)),
@@ -161,7 +162,9 @@ def _tokenizer(run: Run, settings: PretrainSettings) -> PreTrainedTokenizerBase:
             context_tokens=settings.context_tokens,
             bos=settings.bos,
         )
-        save_tokenizer(tokenizer, own)
+        draft = run.directory / ".tokenizer"  # hidden, so that a start after a kill sweeps it
+        save_tokenizer(tokenizer, draft)
+        draft.rename(own)
     run.world.barrier()
     return load_tokenizer(own)
 

@@ -15,6 +15,7 @@ from typing import Any
 from safetensors.torch import load_model, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from feedback.artifacts import sync
 from trainer.models.adapters import trained_part
 from trainer.models.normalisation import score_sequences
 from trainer.models.policies import load_tokenizer, require_same_tokenizer
@@ -51,7 +52,7 @@ class Selection:
         """Bind what judging needs.
 
         Args:
-            directory: where the best weights wait until ``take_best``.
+            directory: where the best weights wait: that of the checkpoints, because a killed run needs them again.
             policy: the model that is being trained.
             tokenizer: its tokenizer.
             loss: validation loss of the policy as it is now; None when nothing is held out.
@@ -99,17 +100,17 @@ class Selection:
             self.best_epoch = epoch
             if self.criterion != "last epoch" and self._world.main:
                 partial = self._file.with_suffix(".partial")
+                self._file.parent.mkdir(parents=True, exist_ok=True)
                 save_model(trained_part(self._policy), str(partial))
+                sync(partial)
                 partial.replace(self._file)
 
     def take_best(self) -> None:
-        """Put the best epoch's weights back into the policy and remove their copy."""
+        """Put the best epoch's weights back into the policy; their copy stays until the run has ended."""
         self._world.barrier()  # the main process has written it
         if self._file.exists():
             load_model(trained_part(self._policy), self._file, device=str(self._policy.device))
         self._world.barrier()  # every process has read it
-        if self._world.main:
-            self._file.unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
         """Return what has been judged so far, as plain JSON values."""

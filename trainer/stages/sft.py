@@ -62,7 +62,8 @@ def fine_tune(stage: str, settings: DemonstrationSettings) -> dict[str, Any]:
     Raises:
         WhetstoneError: bad settings or data, or the loss diverged.
     """
-    with open_run(stage, settings, [*settings.demonstrations, *settings.text]) as run:
+    models = filter(None, (settings.policy, getattr(settings, "reward_model", None)))
+    with open_run(stage, settings, [*settings.demonstrations, *settings.text, *models]) as run:
         tokenizer = load_tokenizer(settings.policy)
         policy = load_policy(
             settings.policy, dropout=settings.dropout, device=run.device, lora=settings, seed=settings.seed
@@ -78,7 +79,7 @@ def fine_tune(stage: str, settings: DemonstrationSettings) -> dict[str, Any]:
         per_epoch = gradient.order.batches_per_epoch
         steps = settings.max_steps or settings.epochs * per_epoch
         selection = Selection(
-            run.directory,
+            run.checkpoints,
             policy,
             tokenizer,
             loss=(lambda: validation_loss(policy, valid, gradient.pad_id)) if judged else None,
@@ -214,6 +215,7 @@ class _Gradient:
             "batches": self.order.cursor,
             "text": self.text.cursor if self.text else 0,
             "selection": self.selection.state() if self.selection else {},
+            "loss": self.last_loss,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -222,6 +224,7 @@ class _Gradient:
             self.text.cursor = int(state["text"])
         if self.selection:
             self.selection.restore(state["selection"])
+        self.last_loss = state["loss"]
 
     def rows(self) -> list[str]:
         return [self.train[row].id for row in self.order.latest]
