@@ -114,3 +114,9 @@ def new_directory(target: Path) -> Iterator[Path]:
         sync(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_drafts(target: Path) -> None:
+    """Remove what processes that died left behind of ``target``; only for a caller that no other writes beside."""
+    for draft in target.parent.glob(f".{target.name}.*.draft"):
+        shutil.rmtree(draft, ignore_errors=True)

@@ -152,6 +152,27 @@ stage_seconds = Gauge(
 stage_progress = Gauge(
     "whetstone_stage_progress", "Share of the running stage that is done, 0 to 1.", ["stage"], registry=REGISTRY
 )
+stage_left_seconds = Gauge(
+    "whetstone_stage_left_seconds", "Seconds that the running stage still needs.", ["stage"], registry=REGISTRY
+)
+round_running = Gauge(
+    "whetstone_round_running", "1 for the stage that the running round is in.", ["kind", "stage"], registry=REGISTRY
+)
+round_moved_timestamp_seconds = Gauge(
+    "whetstone_round_moved_timestamp_seconds",
+    "Unix time at which the running round last took a step; 0 while no round runs.",
+    registry=REGISTRY,
+)
+round_waiting = Gauge(
+    "whetstone_round_waiting", "Answers that no finished round used yet, by kind (labels, demonstrations).", ["kind"],
+    registry=REGISTRY,
+)  # fmt: skip
+round_lease_lost_total = Counter(
+    "whetstone_round_lease_lost", "Times that a trainer lost its round to another trainer.", registry=REGISTRY
+)
+candidate_timestamp_seconds = Gauge(
+    "whetstone_candidate_timestamp_seconds", "Unix time at which the candidate was registered.", registry=REGISTRY
+)
 training_metric = Gauge(
     "whetstone_training",
     "Latest value of a training metric, such as objective/kl.",

@@ -87,6 +87,8 @@ class Round(Record, frozen=True, kw_only=True):
     state: Literal["running", "done", "failed", "cancelled"]
     reason: str = ""
     """Why it began, in words."""
+    parent: str = ""
+    """The version that was live when it began; what it is compared with, whatever is promoted meanwhile."""
     stage: str = ""
     kind: Literal["sft", "ppo"] = "ppo"
     snapshot_id: str = ""

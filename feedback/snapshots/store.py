@@ -17,6 +17,9 @@ from feedback.errors import ArtifactCorrupt, NotFound
 from feedback.records import Snapshot
 from feedback.snapshots import rows
 
+AGAIN = ("superseded", "duplicate id")
+"""Reasons for which rows are not inside that are about another row of the same answer."""
+
 
 class Difference(NamedTuple):
     """What one snapshot has that another has not, row by row."""
@@ -49,6 +52,12 @@ def list_snapshots(ledger: Ledger) -> list[Snapshot]:
 def answers_in(snapshot: Snapshot) -> int:
     """Return how many answers a snapshot took note of, used or not; one that was corrected counts once."""
     return len(snapshot.labels) + sum(reason != "superseded" for reason in snapshot.left_out.values())
+
+
+def demonstrations_in(snapshot: Snapshot) -> int:
+    """Return how many demonstrations a snapshot took note of, used or not; one that was corrected counts once."""
+    left_out = snapshot.quarantined.get("demonstrations", {})
+    return snapshot.demonstrations + sum(n for reason, n in left_out.items() if reason not in AGAIN)
 
 
 def content_sha256(hashes: Iterable[Mapping[str, str]]) -> str:

@@ -7,6 +7,7 @@ command lines, exit codes and ``progress.json``; does not know what a stage comp
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from feedback.errors import StageFailed
-from trainer.running.layout import METRICS_FILE, PROGRESS_FILE, partial_directory
+from trainer.running.layout import LOCK_FILE, METRICS_FILE, PROGRESS_FILE, partial_directory, working_directory
 
-STOP_S = 10.0
-"""Seconds that a child gets to end after SIGTERM."""
+STOP_S = 8.0
+"""Seconds that a child gets to end after SIGTERM; it takes up to six for its step (`trainer.running.stopping`)."""
 _POLL_S = 0.2
+_ASK_EVERY_S = 0.5
 _PR_SET_PDEATHSIG = 1
 """From <sys/prctl.h>: the signal that a process gets when its parent dies."""
 
@@ -47,8 +49,8 @@ def run_stage(
         preset: set of defaults.
         processes: how many processes work together.
         nice: niceness of the child.
-        on_progress: called with the content of ``progress.json`` about once a second.
-        may_go_on: asked about once a second; False ends the child.
+        on_progress: called with the content of ``progress.json`` about twice a second.
+        may_go_on: asked about twice a second; False ends the child.
 
     Raises:
         StageFailed: the child failed or was told to stop; the message ends with its last line.
@@ -57,9 +59,12 @@ def run_stage(
     if finished.is_file():
         return _read(finished)
     command = [*_interpreter(processes), stage, "--preset", preset, "--output", str(output), *options]
+    _await_former_child(working_directory(output) / LOCK_FILE, may_go_on)
+    if finished.is_file():
+        return _read(finished)
     log = output.with_name(output.name + ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    own = os.getpid()
+    own, began = os.getpid(), log.stat().st_size if log.exists() else 0
     with log.open("ab") as file:
         child = subprocess.Popen(
             command, stdout=file, stderr=file, start_new_session=True, preexec_fn=lambda: _prepare_child(nice, own)
@@ -69,16 +74,38 @@ def run_stage(
         finally:
             _end(child)
     if child.returncode != 0:
-        raise StageFailed(f"{stage} ended with exit code {child.returncode}: {_last_line(log)} (log: {log})")
+        raise StageFailed(f"{stage} ended with exit code {child.returncode}: {_reason(log, began)} (log: {log})")
     if not finished.is_file():
         raise StageFailed(f"{stage} ended well and left no {finished}")
     return _read(finished)
 
 
+def _await_former_child(lock: Path, may_go_on: Callable[[], bool]) -> None:
+    """Wait until nobody is at work on this stage.
+
+    Children of a trainer that died die with it; those of one that merely stood still for too long go on, and leave
+    what we would make.
+
+    Raises:
+        StageFailed: `may_go_on` said no.
+    """
+    while lock.is_file():
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not may_go_on():
+                    raise StageFailed("told to stop while a former trainer's child is at work") from None
+                time.sleep(_ASK_EVERY_S)
+            else:
+                return
+
+
 def _interpreter(processes: int) -> list[str]:
     if processes == 1:
         return [sys.executable, "-m", "trainer"]
-    return [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "-m", "trainer"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [sys.executable, *launcher, "-m", "trainer"]
 
 
 def _prepare_child(nice: int, parent: int) -> None:
@@ -100,7 +127,7 @@ def _follow(
     asked_s = time.monotonic()
     while child.poll() is None:
         time.sleep(_POLL_S)
-        if time.monotonic() - asked_s < 1.0:
+        if time.monotonic() - asked_s < _ASK_EVERY_S:
             continue
         asked_s = time.monotonic()
         if progress.is_file():
@@ -128,6 +155,10 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it printed nothing"
+def _reason(log: Path, began: int) -> str:
+    """Say why a child failed: its last error; of several processes, not that one misses another; else its last line."""
+    lines = [line.strip() for line in log.read_bytes()[began:].decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    causes = [line for line in errors if not line.startswith("error: PeerLost")]
+    exits = [line for line in lines if line.startswith("exitcode ")]  # what torchrun says of a killed process
+    return next((found[-1] for found in (causes, exits, errors, lines) if found), "it printed nothing")

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from feedback import artifacts, policies
+from feedback import artifacts, fence, log, policies
 from feedback.client import Ledger
-from feedback.ids import new_id
+from feedback.errors import Conflict
 from feedback.records import EvaluationReport, Kind, Policy, RewardModel, utc_now
 from trainer.running.layout import PROBE_FILE
 
+logger = log.get(__name__)
 _SERVED = {".json", ".safetensors", ".jinja", ".model", ".txt"}
 """Suffixes of the files that a policy directory is served from: weights, configuration, any tokenizer's files."""
 _LEFT_BEHIND = {"metrics.json", "progress.json", artifacts.MANIFEST}
@@ -27,22 +29,33 @@ def store_policy(source: Path, root: Path, version: str, probe: list[dict[str, A
     Returns:
         (path relative to ``root``, SHA-256 of its manifest). A copy that is there already is kept.
     """
-    path = Path("policies") / version
-    if not (root / path).exists():
-        with artifacts.new_directory(root / path) as draft:
-            for file in sorted(source.iterdir()):
-                if file.suffix in _SERVED and file.name not in _LEFT_BEHIND:
-                    shutil.copyfile(file, draft / file.name)
-            (draft / PROBE_FILE).write_text(json.dumps(probe) + "\n")
-    return str(path), artifacts.verify(root / path)
+
+    def fill(draft: Path) -> None:
+        for file in sorted(source.iterdir()):
+            if file.suffix in _SERVED and file.name not in _LEFT_BEHIND:
+                shutil.copyfile(file, draft / file.name)
+        (draft / PROBE_FILE).write_text(json.dumps(probe) + "\n")
+
+    return _stored(root, Path("policies") / version, fill)
 
 
 def store_reward_model(source: Path, root: Path, id: str) -> tuple[str, str]:
     """Copy a reward model to ``root``/reward-models/``id``; return (relative path, SHA-256 of its manifest)."""
-    path = Path("reward-models") / id
+
+    def fill(draft: Path) -> None:
+        shutil.copytree(source, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(artifacts.MANIFEST))
+
+    return _stored(root, Path("reward-models") / id, fill)
+
+
+def _stored(root: Path, path: Path, fill: Callable[[Path], None]) -> tuple[str, str]:
+    """Make a directory unless it is there: a trainer that died, or one that was superseded, made the same one."""
     if not (root / path).exists():
-        with artifacts.new_directory(root / path) as draft:
-            shutil.copytree(source, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(artifacts.MANIFEST))
+        try:
+            with artifacts.new_directory(root / path) as draft:
+                fill(draft)
+        except Conflict:
+            logger.info("made by another trainer in the meantime", path=str(path))
     return str(path), artifacts.verify(root / path)
 
 
@@ -65,8 +78,13 @@ def register_policy(
     snapshot_id: str = "",
     round_id: str = "",
     metrics: dict[str, Any] | None = None,
+    number: int = fence.NO_FENCE,
 ) -> Policy:
-    """Store a policy's files, record it and point ``candidate`` at it; return the record."""
+    """Store a policy's files, record it and point ``candidate`` at it; return the record.
+
+    Raises:
+        LeaseLost: another trainer than the one with this ``number`` took over.
+    """
     path, sha256 = store_policy(source, root, version, probe)
     settings = source / "settings.json"
     policy = Policy(
@@ -83,24 +101,40 @@ def register_policy(
         config_sha256=artifacts.sha256_of(settings) if settings.is_file() else "",
         metrics=metrics or {},
     )
-    policies.register(ledger, policy)
+    policies.register(ledger, policy, number)
     return policy
 
 
 def register_reward_model(
-    ledger: Ledger, root: Path, source: Path, id: str, snapshot_id: str, metrics: dict[str, Any]
+    ledger: Ledger,
+    root: Path,
+    source: Path,
+    id: str,
+    snapshot_id: str,
+    metrics: dict[str, Any],
+    number: int = fence.NO_FENCE,
 ) -> RewardModel:
-    """Store a reward model's files and record it; return the record."""
+    """Store a reward model's files and record it; return the record.
+
+    Raises:
+        LeaseLost: another trainer than the one with this ``number`` took over.
+    """
     path, sha256 = store_reward_model(source, root, id)
     model = RewardModel(id=id, created_at=utc_now(), snapshot_id=snapshot_id, path=path, sha256=sha256, metrics=metrics)
-    policies.add_reward_model(ledger, model)
+    policies.add_reward_model(ledger, model, number)
     return model
 
 
-def register_report(ledger: Ledger, version: str, figures: dict[str, Any]) -> EvaluationReport:
-    """Record a candidate's evaluation."""
-    report = EvaluationReport(id=new_id("evr"), created_at=utc_now(), version=version, figures=figures)
-    policies.add_report(ledger, report)
+def register_report(
+    ledger: Ledger, id: str, version: str, figures: dict[str, Any], number: int = fence.NO_FENCE
+) -> EvaluationReport:
+    """Record a candidate's evaluation.
+
+    Raises:
+        LeaseLost: another trainer than the one with this ``number`` took over.
+    """
+    report = EvaluationReport(id=id, created_at=utc_now(), version=version, figures=figures)
+    policies.add_report(ledger, report, number)
     return report
 
 

@@ -1,7 +1,8 @@
 """The trainer service: watches the ledger and walks one round at a time.
 
-Decides when a round begins, holds the right to run it (one trainer at a time, fenced), and goes on with an unfinished
-round after a restart. What a round does is in `trainer.rounds.walk`; nothing here can move ``live``.
+Holds the right to run rounds (one trainer at a time, fenced), begins a round when the rules say so, goes on with an
+unfinished one after a restart, and says what the next one waits for. Which rules there are is in
+`trainer.rounds.triggers`, what a round does in `trainer.rounds.walk`; nothing here can move ``live``.
 """
 
 from __future__ import annotations
@@ -10,89 +11,167 @@ import argparse
 import signal
 import sys
 import threading
-import uuid
 from collections.abc import Sequence
 from types import FrameType
+from typing import Literal
 
 from prometheus_client import start_http_server
 
 from feedback import demonstrations, labels, log, metrics, policies, rounds, snapshots
 from feedback.client import Ledger
-from feedback.errors import LedgerUnavailable, WhetstoneError
+from feedback.errors import LeaseLost, LedgerUnavailable, NotFound, WhetstoneError
 from feedback.ids import new_id
-from feedback.records import Round, utc_now
-from trainer.rounds.walk import Stopped, Walk
+from feedback.records import Outlook, Round, utc_now
+from trainer.rounds.lease import Lease
+from trainer.rounds.triggers import Situation, Verdict, decide
+from trainer.rounds.walk import Walk
+from trainer.rounds.work import Cancelled, Stopped, Work
 from trainer.settings.service import TrainerSettings
 
 logger = log.get(__name__)
+OUTLOOK_EVERY_S = rounds.OUTLOOK_S / 3
 
 
 class Service:
     """Runs rounds until it is told to stop."""
 
     def __init__(self, settings: TrainerSettings, ledger: Ledger) -> None:
-        """Bind settings and ledger; the token tells this trainer from any other."""
+        """Bind settings and ledger."""
         self.settings = settings
         self.ledger = ledger
-        self.token = uuid.uuid4().hex
+        self.lease = Lease(ledger, settings.round_lease_s)
         self.stopping = threading.Event()
+        self._counted: dict[str, tuple[int, int]] = {}
+        self._said: Outlook | None = None
 
     def run(self) -> None:
         """Look, walk a round if one is due, look again; an unreachable ledger is waited for."""
         while not self.stopping.is_set():
             try:
-                self._once()
+                self.once()
             except LedgerUnavailable as error:
                 logger.warning("ledger unavailable", error=str(error))
             self.stopping.wait(self.settings.trainer_poll_s)
-        rounds.let_go(self.ledger, self.token)
+        self.lease.let_go()
 
-    def hold(self) -> bool:
-        """Renew the right to run rounds; False if it was lost or the service is stopping."""
-        return not self.stopping.is_set() and rounds.hold(self.ledger, self.token)
+    def once(self) -> None:
+        """Look once, and walk the round that runs or is due.
 
-    def _once(self) -> None:
-        if not self.hold():
+        Raises:
+            LedgerUnavailable: the ledger does not answer; a round that runs goes on at the next look.
+        """
+        if self.stopping.is_set() or not self.lease.take():
             return
-        record = next((each for each in rounds.list_rounds(self.ledger) if each.state == "running"), None)
-        if record is None:
-            kind = rounds.requested(self.ledger) or self._due()
-            if not kind:
-                return
-            record = Round(
-                id=new_id("rnd"), created_at=utc_now(), state="running", kind="sft" if kind == "sft" else "ppo"
-            )
-            rounds.begin(self.ledger, record)
-        self._walk(record)
+        try:
+            record = rounds.current(self.ledger) or self._begin()
+            if record is not None:
+                self._walk(record)
+        except LeaseLost as error:
+            logger.warning("round lost", error=str(error))
 
-    def _due(self) -> str:
-        """Return the kind of round that new labels call for, or an empty string."""
-        wanted = self.settings.min_new_labels
-        if not wanted:
-            return ""
-        kinds = {policy.kind for policy in policies.list_policies(self.ledger)}
-        if "sft" not in kinds:
-            return "sft" if demonstrations.count(self.ledger) >= self.settings.min_demonstrations else ""
-        used = max((snapshots.answers_in(each) for each in snapshots.list_snapshots(self.ledger)), default=0)
-        return "ppo" if labels.count(self.ledger) - used >= wanted else ""
+    def situation(self) -> Situation:
+        """Return the figures that the rules look at."""
+        ended = [each for each in rounds.list_rounds(self.ledger) if each.state != "running"]
+        written = demonstrations.count(self.ledger)
+        return Situation(
+            now=utc_now(),
+            asked=rounds.requested(self.ledger),
+            has_sft=any(policy.kind == "sft" for policy in policies.list_policies(self.ledger)),
+            demonstrations=written,
+            new_labels=labels.count(self.ledger) - self._used(ended, "ppo")[0],
+            new_demonstrations=written - self._used(ended, "sft")[1],
+            ended=ended,
+        )
+
+    def _used(self, ended: Sequence[Round], kind: str) -> tuple[int, int]:
+        """Return how many (labels, demonstrations) the last round of this kind took note of.
+
+        A failed round's count as new, so that it is tried again; a cancelled one's do not.
+        """
+        for each in reversed(ended):
+            id = each.snapshot_id
+            if each.kind != kind or each.state == "failed" or not id:
+                continue
+            if id not in self._counted:
+                self._counted[id] = _counts(self.ledger, id)
+            return self._counted[id]
+        return 0, 0
+
+    def _begin(self) -> Round | None:
+        """Begin the round that is due, or say what the next one waits for."""
+        found = self.situation()
+        verdict = decide(self.settings, found)
+        self._tell(found, verdict)
+        if not verdict.kind:
+            return None
+        record = Round(
+            id=new_id("rnd"), created_at=utc_now(), state="running", kind=verdict.kind, reason=verdict.reason
+        )
+        rounds.begin(self.ledger, record, self.lease.number)
+        return record
+
+    def _tell(self, found: Situation, verdict: Verdict) -> None:
+        """Publish what the next round waits for, when it changes and before it is forgotten."""
+        metrics.round_waiting.labels("labels").set(found.new_labels)
+        metrics.round_waiting.labels("demonstrations").set(found.new_demonstrations)
+        try:
+            metrics.candidate_timestamp_seconds.set(policies.get(self.ledger, "candidate").created_at.timestamp())
+        except NotFound:
+            metrics.candidate_timestamp_seconds.set(0)
+        new = Outlook(
+            at=found.now,
+            waits_for=list(verdict.waits_for),
+            new_labels=found.new_labels,
+            new_demonstrations=found.new_demonstrations,
+        )
+        old = self._said
+        if old is None or _figures(old) != _figures(new) or (new.at - old.at).total_seconds() > OUTLOOK_EVERY_S:
+            rounds.set_outlook(self.ledger, new)
+            self._said = new
 
     def _walk(self, record: Round) -> None:
-        logger.info("round began", round=record.id, kind=record.kind)
-        try:
-            done = Walk(self.settings, self.ledger, self.hold).run(record)
-        except Stopped:
-            logger.info("round interrupted", round=record.id)
-            return
-        except LedgerUnavailable:
-            raise
-        except WhetstoneError as error:
-            logger.error("round failed", round=record.id, error=str(error))
-            failed = rounds.get(self.ledger, record.id)
-            rounds.update(self.ledger, failed, state="failed", error=str(error), finished_at=utc_now())
-            metrics.rounds_total.labels("failed").inc()
-            return
-        metrics.rounds_total.labels("done").inc()
-        logger.info("round done", round=done.id, version=done.version, seconds=done.seconds)
+        """Walk a round to its end, unless it is stopped or lost on the way."""
+        logger.info("round goes on" if record.stage else "round began", round=record.id, reason=record.reason)
+        with self.lease.kept() as number:
+            work = Work(
+                self.settings,
+                self.ledger,
+                record,
+                hold=lambda: self.lease.held and not self.stopping.is_set(),
+                number=number,
+            )
+            try:
+                done = Walk(work).run()
+            except Stopped:
+                logger.info("round interrupted", round=record.id)
+            except Cancelled:
+                self._end(work, "cancelled", "an operator cancelled it")
+            except (LedgerUnavailable, LeaseLost):
+                raise
+            except (WhetstoneError, OSError) as error:
+                self._end(work, "failed", str(error))
+            else:
+                metrics.rounds_total.labels("done").inc()
+                logger.info("round done", round=done.id, version=done.version, seconds=done.seconds)
+            finally:
+                metrics.round_running.clear()
+                metrics.round_moved_timestamp_seconds.set(0)
+
+    def _end(self, work: Work, state: Literal["cancelled", "failed"], why: str) -> None:
+        """Record that a round came to nothing."""
+        work.update(state=state, error=why, progress={}, finished_at=utc_now())
+        metrics.rounds_total.labels(state).inc()
+        logger.error("round ended", round=work.record.id, state=state, stage=work.record.stage, error=why)
+
+
+def _figures(outlook: Outlook) -> tuple[object, ...]:
+    """Return what changes only when something happened: seconds that run down are no news."""
+    return outlook.new_labels, outlook.new_demonstrations, [line.split(": ")[0] for line in outlook.waits_for]
+
+
+def _counts(ledger: Ledger, snapshot_id: str) -> tuple[int, int]:
+    snapshot = snapshots.get(ledger, snapshot_id)
+    return snapshots.answers_in(snapshot), snapshots.demonstrations_in(snapshot)
 
 
 def main(arguments: Sequence[str]) -> int:

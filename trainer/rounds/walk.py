@@ -1,7 +1,8 @@
-"""One walk through the stages of a round: snapshot, sft or reward and ppo, evaluate, register.
+"""One walk through the stages of a round: snapshot, then sft, or reward and ppo, then evaluate, register.
 
-Knows the order of the stages and which files pass between them. Every stage leaves a finished directory behind, so a
-walk that was interrupted goes on with the stage it was in.
+Knows the order of the stages and which files pass between them. A walk may be killed between any two of its acts and
+begun again, here or by another trainer: stages leave finished directories behind, everything that a round makes has an
+id made of the round's, and what is recorded already is not made anew.
 """
 
 from __future__ import annotations
@@ -9,236 +10,206 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from feedback import log, metrics, policies, rounds, snapshots
-from feedback.client import Ledger
-from feedback.errors import StageFailed, WhetstoneError
-from feedback.records import Policy, Round, Snapshot, utc_now
-from trainer.rounds import open_comparisons, report
-from trainer.rounds.launch import run_stage
-from trainer.running.layout import FIGURES_FILE, PROBE_FILE, partial_directory
-from trainer.settings.service import TrainerSettings
+from feedback import artifacts, fence, log, policies, rounds, snapshots
+from feedback.errors import NotFound, StageFailed, WhetstoneError
+from feedback.records import Policy, RewardModel, Round, Snapshot, utc_now
+from trainer.rounds import open_comparisons, predecessors, report
+from trainer.rounds.work import Work
+from trainer.running.layout import FIGURES_FILE, PROBE_FILE, working_directory
 
 logger = log.get(__name__)
-
-
-class Stopped(Exception):
-    """The walk was told to stop; the round can go on later."""
 
 
 class Walk:
     """Walks one round; make a new one for the next."""
 
-    def __init__(self, settings: TrainerSettings, ledger: Ledger, hold: Callable[[], bool]) -> None:
-        """Bind what all stages need.
+    def __init__(self, work: Work) -> None:
+        """Bind the work on a round."""
+        self.work = work
+        self.settings, self.ledger = work.settings, work.ledger
+        self.root = work.settings.artifact_root
 
-        Args:
-            settings: of the service.
-            ledger: where rounds, snapshots and policies are recorded.
-            hold: renews the right to go on; False ends the walk.
-        """
-        self.settings = settings
-        self.ledger = ledger
-        self.hold = hold
-        self.root = settings.artifact_root
-        self.record: Round
-
-    def run(self, record: Round) -> Round:
+    def run(self) -> Round:
         """Walk to the end and return the finished round.
 
         Raises:
-            Stopped: `hold` said no.
-            StageFailed: a stage ended with an error.
-            WhetstoneError: something that the round needs is missing.
+            Stopped: this trainer may not go on; another one, or the same after a restart, can.
+            Cancelled: an operator does not want the round.
+            LeaseLost: another trainer took over.
+            WhetstoneError: something that the round needs is missing, or a stage failed.
         """
-        self.record = record
+        self._sweep()
+        if not self.work.record.parent:
+            self.work.update(parent=policies.aliases(self.ledger).get("live", ""))
         snapshot = self._snapshot()
-        policy = self._sft(snapshot) if record.kind == "sft" else self._ppo(snapshot)
-        return self._update(state="done", stage="", version=policy.version, progress={}, finished_at=utc_now())
+        version = self._sft(snapshot) if self.work.record.kind == "sft" else self._ppo(snapshot)
+        self.work.update(state="done", stage="", version=version, progress={}, finished_at=utc_now())
+        return self.work.record
+
+    def _sweep(self) -> None:
+        """Remove what a trainer that died was in the middle of writing."""
+        fence.require(self.ledger, self.work.number)
+        for place in ("snapshots/snp_" + self.work.key, "reward-models/rm_" + self.work.key):
+            artifacts.remove_drafts(self.root / place)
+        if self.work.record.version:
+            artifacts.remove_drafts(self.root / "policies" / self.work.record.version)
 
     def _snapshot(self) -> Snapshot:
-        if self.record.snapshot_id:
-            return snapshots.get(self.ledger, self.record.snapshot_id)
-        self._update(stage="snapshot")
+        id = "snp_" + self.work.key
         began_s = time.monotonic()
-        snapshot = snapshots.build(self.ledger, self.root, snapshots.Caps.of(self.settings))
-        self._update(
-            snapshot_id=snapshot.id, seconds={**self.record.seconds, "snapshot": round(time.monotonic() - began_s, 3)}
-        )
+        try:
+            snapshot = snapshots.get(self.ledger, id)
+        except NotFound:
+            self.work.begin("snapshot")
+            shutil.rmtree(
+                self.root / "snapshots" / id, ignore_errors=True
+            )  # of a trainer that died before recording it
+            caps = snapshots.Caps.of(self.settings)
+            snapshot = snapshots.build(self.ledger, self.root, caps, id=id, number=self.work.number)
+        if not self.work.record.snapshot_id:
+            self.work.update(snapshot_id=id)
+            self.work.end("snapshot", began_s)
         return snapshot
 
-    def _sft(self, snapshot: Snapshot) -> Policy:
+    def _registered(self) -> list[Policy]:
+        """Return the policies that were there when the round began: begun again, a walk chooses the same ones."""
+        return [each for each in policies.list_policies(self.ledger) if each.created_at <= self.work.record.created_at]
+
+    def _parent(self) -> Policy:
+        return policies.get(self.ledger, self.work.record.parent or "live")
+
+    def _sft(self, snapshot: Snapshot) -> str:
         if snapshot.demonstrations < self.settings.min_demonstrations:
             raise StageFailed(
                 f"sft: {snapshot.demonstrations} demonstrations, at least {self.settings.min_demonstrations} are needed"
             )
-        base = self._newest("base")
-        parent = self._live()
+        registered, parent = self._registered(), self._parent()
+        base = predecessors.newest(registered, "base")
+        judge = predecessors.judge_for(base, registered, policies.list_reward_models(self.ledger))
         files = self.root / snapshot.path
-        trained = self._stage(
+        trained = self.work.run(
             "sft",
             "--policy", str(self.root / base.path),
             "--demonstrations", str(files / "demonstrations.parquet"),
-            *self._text("--text", self.settings.pretraining),
+            *_text("--text", self.settings.pretraining),
+            *(["--reward-model", str(self.root / judge.path)] if judge else []),
         )  # fmt: skip
-        figures = self._evaluate(self._made("sft"), parent, base, files)
-        return self._register(
-            "sft", trained, figures, parent=base.version, reference=base.version, snapshot_id=snapshot.id
-        )
+        figures = self._evaluate(self.work.made("sft"), parent, self.root / base.path, files)
+        links = {"parent": base.version, "reference": base.version, "snapshot_id": snapshot.id}
+        return self._register("sft", trained, figures, links)
 
-    def _ppo(self, snapshot: Snapshot) -> Policy:
-        reference, parent = self._newest("sft"), self._live()
-        start = parent if parent.kind == "ppo" else reference
+    def _ppo(self, snapshot: Snapshot) -> str:
+        registered, parent = self._registered(), self._parent()
+        reference = predecessors.newest(registered, "sft")
         files = self.root / snapshot.path
-        model_metrics = self._stage(
+        model = self._reward(reference, snapshot)
+        measured_to = (
+            self._start(registered, files) if self.settings.ppo_start == "start" else self.root / reference.path
+        )
+        start = parent if parent.kind == "ppo" else reference
+        trained = self.work.run(
+            "ppo",
+            "--policy", str(self.root / start.path if start is parent else measured_to),
+            "--reference", str(measured_to),
+            "--reward", str(self.work.made("reward")),
+            "--prompts", str(files / "prompts.parquet"),
+            *_text("--pretraining", self.settings.pretraining),
+        )  # fmt: skip
+        figures = self._evaluate(self.work.made("ppo"), parent, measured_to, files, self.work.made("reward"))
+        if trained.get("stopped"):
+            figures["stopped"] = str(trained["stopped"]["reason"])
+        links = {"parent": start.version, "reference": reference.version}
+        links |= {"reward_model_id": model.id, "snapshot_id": snapshot.id}
+        return self._register("ppo", trained | {"measured_to": self.settings.ppo_start}, figures, links)
+
+    def _reward(self, reference: Policy, snapshot: Snapshot) -> RewardModel:
+        """Train and record the round's reward model, in full or onward from the one before."""
+        id = "rm_" + self.work.key
+        earlier = [each for each in policies.list_reward_models(self.ledger) if each.id != id]
+        before = predecessors.warm_start(self.settings, reference, earlier)
+        files = self.root / snapshot.path
+        origin = ["--init-reward", str(self.root / before.path), "--incremental"] if before else []
+        found = self.work.run(
             "reward",
-            "--policy", str(self.root / reference.path),
+            *(origin or ["--policy", str(self.root / reference.path)]),
             "--preferences", str(files / "comparisons.parquet"),
             "--demonstrations", str(files / "demonstrations.parquet"),
         )  # fmt: skip
-        model_id = "rm_" + self.record.id.removeprefix("rnd_")
-        report.register_reward_model(self.ledger, self.root, self._made("reward"), model_id, snapshot.id, model_metrics)
-        self._update(reward_model_id=model_id)
-        self._disagree(model_id)
-        trained = self._stage(
-            "ppo",
-            "--policy", str(self.root / start.path),
-            "--reference", str(self.root / reference.path),
-            "--reward", str(self._made("reward")),
-            "--prompts", str(files / "prompts.parquet"),
-            *self._text("--pretraining", self.settings.pretraining),
-        )  # fmt: skip
-        figures = self._evaluate(self._made("ppo"), parent, reference, files, reward=self._made("reward"))
-        if trained.get("stopped"):
-            figures["stopped"] = str(trained["stopped"]["reason"])
-        return self._register(
-            "ppo",
-            trained,
-            figures,
-            parent=start.version,
-            reference=reference.version,
-            reward_model_id=model_id,
-            snapshot_id=snapshot.id,
-        )
+        found |= {"training": predecessors.INCREMENTAL if before else predecessors.FULL, "policy": reference.version}
+        found |= {"init_reward": before.id} if before else {}
+        made, number = self.work.made("reward"), self.work.number
+        model = report.register_reward_model(self.ledger, self.root, made, id, snapshot.id, found, number)
+        self.work.update(reward_model_id=id)
+        self._disagree(earlier[-1:])
+        return model
 
-    def _disagree(self, model_id: str) -> None:
+    def _start(self, registered: list[Policy], files: Path) -> Path:
+        """Make the policy that the paper starts PPO from and measures the KL to (C.3); return its directory."""
+        base = predecessors.newest(registered, "base")
+        self.work.run(
+            "start",
+            "--policy", str(self.root / base.path),
+            "--demonstrations", str(files / "demonstrations.parquet"),
+            *_text("--text", self.settings.pretraining),
+        )  # fmt: skip
+        return self.work.made("start")
+
+    def _disagree(self, earlier: list[RewardModel]) -> None:
         """Tell the queues on which comparisons this reward model and the one before differ; never fails the round."""
-        earlier = [each for each in policies.list_reward_models(self.ledger) if each.id != model_id][-1:]
-        file = self._made("unranked.jsonl")
+        file = self.work.made("unranked.jsonl")
         try:
             if not open_comparisons.write(self.ledger, file, self.settings.disagreement_items):
                 return
-            shutil.rmtree(partial_directory(self._made("disagree")), ignore_errors=True)  # others are open by now
-            models = [self._made("reward"), *(self.root / each.path for each in earlier)]
-            self._stage("disagree", "--reward-models", *map(str, models), "--comparisons", str(file))
-            noted = open_comparisons.note(self.ledger, self._made("disagree") / FIGURES_FILE)
-            logger.info("disagreement noted", round=self.record.id, comparisons=noted)
+            shutil.rmtree(working_directory(self.work.made("disagree")), ignore_errors=True)  # others are open by now
+            models = [self.work.made("reward"), *(self.root / each.path for each in earlier)]
+            self.work.run("disagree", "--reward-models", *map(str, models), "--comparisons", str(file))
+            fence.require(self.ledger, self.work.number)
+            noted = open_comparisons.note(self.ledger, self.work.made("disagree") / FIGURES_FILE)
+            logger.info("disagreement noted", round=self.work.record.id, comparisons=noted)
         except (WhetstoneError, OSError, ValueError) as error:
-            logger.warning("disagreement not noted", round=self.record.id, error=str(error))
+            logger.warning("disagreement not noted", round=self.work.record.id, error=str(error))
         finally:
             file.unlink(missing_ok=True)
 
     def _evaluate(
-        self, made: Path, live: Policy, reference: Policy, files: Path, reward: Path | None = None
+        self, made: Path, live: Policy, reference: Path, files: Path, reward: Path | None = None
     ) -> dict[str, Any]:
         """Return the gate's figures of a trained policy."""
-        found = self._stage(
+        found = self.work.run(
             "evaluate",
             "--policy", str(made),
-            "--against", f"live={self.root / live.path}", f"reference={self.root / reference.path}",
-            "--reference", str(self.root / reference.path),
+            "--against", f"live={self.root / live.path}", f"reference={reference}",
+            "--reference", str(reference),
             "--prompts", str(files / "prompts.parquet"),
             *(["--reward", str(reward)] if reward else []),
-            *self._text("--pretraining", self.settings.held_out_text),
+            *_text("--pretraining", self.settings.held_out_text),
         )  # fmt: skip
         return report.gate_figures(found)
 
-    def _register(self, kind: str, trained: dict[str, Any], figures: dict[str, Any], **links: str) -> Policy:
-        made = self._made(kind)
-        self._update(stage="register")
-        version = self.record.version or policies.next_version(self.ledger)
-        self._update(version=version)
-        known = [each for each in policies.list_policies(self.ledger) if each.version == version]
-        policy = known[0] if known else report.register_policy(
-            self.ledger,
-            self.root,
-            made,
-            version,
-            "sft" if kind == "sft" else "ppo",
-            probe=json.loads((self._made("evaluate") / PROBE_FILE).read_text()),
-            round_id=self.record.id,
-            metrics=trained,
-            **links,
-        )  # fmt: skip
-        report.register_report(self.ledger, version, figures)
-        return policy
-
-    def _stage(self, stage: str, *options: str) -> dict[str, Any]:
-        """Run one stage in this round's directory and return its metrics."""
-        self._update(stage=stage, progress={})
-        began_s = time.monotonic()
-        threads = ["--threads", str(self.settings.trainer_threads)] if self.settings.trainer_threads else []
-        own = [
-            word
-            for name, value in self.settings.stage_options.get(stage, {}).items()
-            for word in (f"--{name.replace('_', '-')}", str(value))
-        ]
-        stopped: list[bool] = []
-
-        def may_go_on() -> bool:
-            if not self.hold():
-                stopped.append(True)
-            return not stopped
-
-        try:
-            found = run_stage(
-                stage,
-                [*options, *threads, *own],
-                self._made(stage),
-                preset=self.settings.preset,
-                processes=self.settings.trainer_processes if stage in ("sft", "reward", "ppo") else 1,
-                nice=self.settings.trainer_nice,
-                on_progress=self._show,
-                may_go_on=may_go_on,
+    def _register(self, kind: str, trained: dict[str, Any], figures: dict[str, Any], links: dict[str, str]) -> str:
+        """Record the report, then the policy, which becomes the candidate; return its version."""
+        self.work.begin("register")
+        self.work.record = rounds.give_version(self.ledger, self.work.record, self.work.number)
+        version, number = self.work.record.version, self.work.number
+        report.register_report(self.ledger, "evr_" + self.work.key, version, figures, number)
+        if all(each.version != version for each in policies.list_policies(self.ledger)):
+            report.register_policy(
+                self.ledger,
+                self.root,
+                self.work.made(kind),
+                version,
+                "sft" if kind == "sft" else "ppo",
+                probe=json.loads((self.work.made("evaluate") / PROBE_FILE).read_text()),
+                round_id=self.work.record.id,
+                metrics=trained,
+                number=number,
+                **links,
             )
-        except StageFailed:
-            if stopped:
-                raise Stopped from None
-            raise
-        seconds = round(time.monotonic() - began_s, 3)
-        metrics.stage_seconds.labels(stage).set(seconds)
-        self._update(seconds={**self.record.seconds, stage: seconds})
-        return found
+        return version
 
-    def _show(self, progress: dict[str, Any]) -> None:
-        """Pass a stage's progress on to the ledger and to Prometheus."""
-        if not progress.get("steps"):
-            return
-        stage = str(progress["stage"])
-        figures = {name: float(progress[name]) for name in ("step", "steps", "eta_s") if progress.get(name) is not None}
-        self._update(progress=figures)
-        metrics.stage_progress.labels(stage).set(figures["step"] / figures["steps"])
-        for name, value in progress.get("metrics", {}).items():
-            metrics.training_metric.labels(stage, name).set(value)
 
-    def _made(self, name: str) -> Path:
-        return self.settings.work_root / self.record.id / name
-
-    def _text(self, option: str, files: list[Path]) -> list[str]:
-        return [option, *map(str, files)] if files else []
-
-    def _live(self) -> Policy:
-        return policies.get(self.ledger, "live")
-
-    def _newest(self, kind: str) -> Policy:
-        found = [policy for policy in policies.list_policies(self.ledger) if policy.kind == kind]
-        if not found:
-            raise StageFailed(f"no policy of kind {kind} is registered; a round of kind sft makes the first")
-        return found[-1]
-
-    def _update(self, **changes: object) -> Round:
-        self.record = rounds.update(self.ledger, self.record, **changes)
-        return self.record
+def _text(option: str, files: list[Path]) -> list[str]:
+    return [option, *map(str, files)] if files else []

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from feedback import keys, leases, policies, queues, rounds
+from feedback import keys, leases, queues, rounds
 from feedback.client import Ledger
 from tests.builders import lease_next, make_reward_model, make_round, open_comparison
 from trainer.rounds import open_comparisons
-from trainer.rounds.walk import Stopped, Walk
+from trainer.rounds.walk import Walk
+from trainer.rounds.work import Stopped, Work
 from trainer.settings.service import TrainerSettings
 
 
@@ -53,36 +54,34 @@ def walk(ledger: Ledger, tmp_path: Path) -> Walk:
     settings = TrainerSettings.load(
         ledger_url=ledger.url, artifact_root=tmp_path / "artifacts", work_root=tmp_path / "training", trainer_threads=1
     )
-    walk = Walk(settings, ledger, lambda: True)
-    walk.record = make_round()
-    rounds.begin(ledger, walk.record)
-    return walk
+    record = make_round()
+    rounds.begin(ledger, record)
+    return Walk(Work(settings, ledger, record))
 
 
 def test_a_round_notes_where_its_reward_model_and_the_one_before_differ(
     ledger: Ledger, walk: Walk, tiny_policy_dir: Path, tiny_reward_dir: Path
 ) -> None:
-    for directory in (walk._made("reward"), walk.root / "reward-models/rm_1"):
+    for directory in (walk.work.made("reward"), walk.root / "reward-models/rm_1"):
         shutil.copytree(tiny_policy_dir, directory)
         shutil.copytree(tiny_reward_dir, directory, dirs_exist_ok=True)
-    policies.add_reward_model(ledger, make_reward_model(id="rm_1"))
     comparison = open_comparison(ledger)
-    walk._disagree("rm_2")
+    walk._disagree([make_reward_model(id="rm_1", path="reward-models/rm_1")])
     assert ledger.redis.hget(keys.item(comparison.id), "disagreement") == "0.000000", "the two are the same"
-    assert rounds.get(ledger, walk.record.id).seconds["disagree"] > 0
-    assert json.loads((walk._made("disagree") / "metrics.json").read_text())["models"] == 2
-    assert not walk._made("unranked.jsonl").exists(), "customers' words stay nowhere else"
+    assert rounds.get(ledger, walk.work.record.id).seconds["disagree"] > 0
+    assert json.loads((walk.work.made("disagree") / "metrics.json").read_text())["models"] == 2
+    assert not walk.work.made("unranked.jsonl").exists(), "customers' words stay nowhere else"
 
 
 def test_a_round_goes_on_when_disagreement_cannot_be_found(ledger: Ledger, walk: Walk) -> None:
     comparison = open_comparison(ledger)
-    walk._disagree("rm_2")  # there is no reward model
+    walk._disagree([])  # there is no reward model
     assert ledger.redis.hget(keys.item(comparison.id), "disagreement") is None
-    assert not walk._made("unranked.jsonl").exists()
+    assert not walk.work.made("unranked.jsonl").exists()
 
 
 def test_a_trainer_that_lost_its_round_stops_here_too(ledger: Ledger, walk: Walk) -> None:
     open_comparison(ledger)
-    walk.hold = lambda: False
+    walk.work.hold = lambda: False
     with pytest.raises(Stopped):
-        walk._disagree("rm_2")
+        walk._disagree([])

@@ -22,6 +22,7 @@ from tests.builders import (
     make_messages,
     make_policy,
     make_prompt,
+    make_round,
     open_comparison,
 )
 from trainer.rounds.register import probe_model
@@ -168,32 +169,69 @@ def _as_text(value: object) -> str:
 
 def test_a_second_trainer_waits_while_the_first_holds_the_rounds(ledger: Ledger, settings: TrainerSettings) -> None:
     first, second = Service(settings, ledger), Service(settings, ledger)
-    assert first.hold()
-    assert not second.hold()
-    rounds.let_go(ledger, first.token)
-    assert second.hold()
+    assert first.lease.take()
+    rounds.request(ledger, "sft")
+    second.once()
+    assert rounds.list_rounds(ledger) == []
+    first.lease.let_go()
+    second.once()
+    assert len(rounds.list_rounds(ledger)) == 1
 
 
 def test_a_round_without_what_it_needs_fails_with_one_clear_line(ledger: Ledger, settings: TrainerSettings) -> None:
     service = Service(settings, ledger)
     rounds.request(ledger, "sft")
-    service._once()
+    service.once()
     only = rounds.list_rounds(ledger)[0]
     assert only.state == "failed"
+    assert only.reason == "an operator asked for it"
     assert "0 demonstrations, at least 4 are needed" in only.error
     assert rounds.requested(ledger) == ""
 
 
-def test_new_labels_start_a_round_by_themselves_when_that_is_set(ledger: Ledger, settings: TrainerSettings) -> None:
-    eager = settings.model_copy(update={"min_new_labels": 2})
-    service = Service(eager, ledger)
-    assert service._due() == ""
-    policies.register(ledger, make_policy("policy-0000", kind="base"))
-    assert service._due() == ""
+def label(ledger: Ledger, number: int) -> None:
+    comparison = make_comparison(id=f"cmp_{number}", messages=make_messages(f"{number}?"))
+    ledger.redis.xadd(keys.LABELS, {"record": encode(make_label(comparison))})
+
+
+def test_the_figures_of_the_rules_are_the_ledgers(ledger: Ledger, settings: TrainerSettings) -> None:
+    service = Service(settings, ledger)
+    assert (service.situation().new_labels, service.situation().has_sft) == (0, False)
     policies.register(ledger, make_policy("policy-0001", kind="sft"))
-    for number in range(2):
-        comparison = make_comparison(id=f"cmp_{number}", messages=make_messages(f"{number}?"))
-        ledger.redis.xadd(keys.LABELS, {"record": encode(make_label(comparison))})
-    assert service._due() == "ppo"
-    snapshots.build(ledger, eager.artifact_root)
-    assert service._due() == ""
+    for number in range(3):
+        label(ledger, number)
+    ledger.redis.xadd(keys.DEMONSTRATIONS, {"record": encode(make_demonstration(make_prompt()))})
+    found = service.situation()
+    assert (found.has_sft, found.new_labels, found.demonstrations, found.new_demonstrations) == (True, 3, 1, 1)
+    made = snapshots.build(ledger, settings.artifact_root)
+    assert service.situation().new_labels == 3, "an operator's snapshot trains nothing"
+    used = {"snapshot_id": made.id, "created_at": made.created_at}
+    rounds.save(ledger, make_round(state="failed", **used))
+    assert service.situation().new_labels == 3, "a failed round is tried again with what it had"
+    rounds.save(ledger, make_round(state="done", **used))
+    label(ledger, 7)
+    assert (service.situation().new_labels, service.situation().new_demonstrations) == (1, 1)
+    rounds.save(ledger, make_round(state="done", kind="sft", **used))
+    assert service.situation().new_demonstrations == 0
+    assert len(service.situation().ended) == 3
+
+
+def test_what_the_next_round_waits_for_is_told_and_a_failed_one_is_not_tried_again_at_once(
+    ledger: Ledger, settings: TrainerSettings
+) -> None:
+    service = Service(settings.model_copy(update={"min_new_labels": 2}), ledger)
+    policies.register(ledger, make_policy("policy-0001", kind="sft"))
+    label(ledger, 1)
+    service.once()
+    said = rounds.outlook(ledger)
+    assert said is not None
+    assert (said.waits_for, said.new_labels) == (["ppo: 1 of 2 new labels"], 1)
+    label(ledger, 2)
+    for _ in range(3):
+        service.once()
+    only = rounds.list_rounds(ledger)
+    assert [(each.state, each.reason) for each in only] == [("failed", "2 new labels (at least 2)")]
+    said = rounds.outlook(ledger)
+    assert said is not None
+    assert said.waits_for[0] == "ppo is due: 2 new labels (at least 2); held up by"
+    assert said.waits_for[1].startswith("the pause after a failed round: ")
