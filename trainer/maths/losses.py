@@ -182,7 +182,7 @@ def value_loss(
     values_BT = torch.where(mask_BT, values_BT, 0.0)
     old_BT = torch.where(mask_BT, old_values_BT, 0.0)
     returns_BT = torch.where(mask_BT, returns_BT, 0.0)
-    near_BT = old_BT + (values_BT - old_BT).clamp(-clip, clip)
+    near_BT = values_BT.clamp(old_BT - clip, old_BT + clip)  # the very value where the clip leaves it alone
     plain_BT = (values_BT - returns_BT).square()
     clipped_BT = (near_BT - returns_BT).square()
     denominator = _denominator(mask_BT, tokens)

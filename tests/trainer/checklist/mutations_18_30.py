@@ -49,8 +49,8 @@ SECOND = [
     ),
     Mutation(
         21, "trainer.maths.losses",
-        "near_BT = old_BT + (values_BT - old_BT).clamp(-clip, clip)",
-        "near_BT = returns_BT + (values_BT - returns_BT).clamp(-clip, clip)",
+        "near_BT = values_BT.clamp(old_BT - clip, old_BT + clip)",
+        "near_BT = values_BT.clamp(returns_BT - clip, returns_BT + clip)",
         "the value is clipped around the return",
     ),
     Mutation(

@@ -95,6 +95,16 @@ def test_value_loss_of_three_tokens_by_hand() -> None:
     assert clipfrac.item() == pytest.approx(1 / 3)
 
 
+def test_values_within_the_clip_are_never_counted_as_clipped() -> None:
+    generator = torch.Generator().manual_seed(0)
+    old = torch.randn(50, 40, generator=generator)
+    values = old + 0.1 * torch.rand(50, 40, generator=generator)
+    returns = torch.randn(50, 40, generator=generator)
+    loss, clipfrac = value_loss(values, old, returns, torch.ones(50, 40), clip=0.2)
+    assert clipfrac == 0
+    assert loss.item() == pytest.approx(0.5 * (values - returns).square().mean().item())
+
+
 @pytest.mark.parametrize("poison", [100.0, float("nan")])
 def test_padding_may_hold_anything(poison: float) -> None:
     clean = torch.tensor([[-1.0, -0.5, 0.0]])

@@ -53,6 +53,30 @@ def _read(path: Path) -> bytes:
         return b""
 
 
+def demonstrations(directory: Path) -> Path:
+    path = directory / "demonstrations.jsonl"
+    rows = [{"id": f"d{n}", "prompt": f"Count to {n}.", "response": "one two" + " three" * (n % 3)} for n in range(9)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_several_processes_make_one_output_and_name_the_cause_of_a_failure(
+    tiny_policy_dir: Path, tmp_path: Path
+) -> None:
+    given = ["--demonstrations", str(demonstrations(tmp_path)), "--threads", "1", "--valid-fraction", "0"]
+    short = [*given, "--max-steps", "2", "--batch-size", "4"]
+    with pytest.raises(StageFailed, match=r"exit code 1: error: ArtifactMissing: .*nowhere"):
+        run_stage(
+            "sft", ["--policy", str(tmp_path / "nowhere"), *short], tmp_path / "lost", preset="paper", processes=2
+        )
+    metrics = run_stage(
+        "sft", ["--policy", str(tiny_policy_dir), *short], tmp_path / "sft", preset="paper", processes=2
+    )
+    assert metrics["steps"] == 2
+    printed = [line for line in (tmp_path / "sft.log").read_text().splitlines() if line.startswith("{")]
+    assert [json.loads(line)["stage"] for line in printed] == ["sft"], "one process speaks for all"
+
+
 def test_progress_reaches_the_caller(
     tiny_policy_dir: Path, prompt_file: Path, tiny_reward_dir: Path, tmp_path: Path
 ) -> None:
