@@ -142,6 +142,21 @@ def pack_rollout(
     )
 
 
+def require_one_version(before: int, after: int) -> int:
+    """Return the version that every token of a rollout came from.
+
+    Args:
+        before: version when sampling began.
+        after: version when it ended.
+
+    Raises:
+        StageFailed: weights were pushed in the middle, so that one tag would be wrong for some of the tokens.
+    """
+    if before != after:
+        raise StageFailed(f"version {after} was pushed while completions of version {before} were being sampled")
+    return after
+
+
 def cut_at_eos(tokens: Sequence[int], eos_id: int) -> list[int]:
     """The tokens up to and including the first EOS; all of them when there is none."""
     kept = list(tokens)

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from trainer.models.adapters import merged
-from trainer.rollouts.rollout import Rollout, pack_rollout, require_distinct_pad
+from trainer.rollouts.rollout import Rollout, pack_rollout, require_distinct_pad, require_one_version
 
 COMPACT_BELOW = 0.75
 """Share of running rows under which finished ones are taken out of the cache: a copy, so not after every EOS."""
@@ -68,7 +68,7 @@ class TransformersSampler:
     @torch.no_grad()
     def sample(self, prompts: Sequence[Sequence[int]], seed: int, rows: Sequence[int] | None = None) -> Rollout:
         """One completion of each prompt; see ``Sampler``."""
-        generator = torch.Generator().manual_seed(seed)
+        generator, version = torch.Generator().manual_seed(seed), self._version
         chosen = range(len(prompts)) if rows is None else rows
         step = self._batch_size or len(prompts)
         completions: list[list[int]] = []
@@ -94,7 +94,7 @@ class TransformersSampler:
             logprobs,
             eos_id=self._eos_id,
             pad_id=self._pad_id,
-            policy_version=self._version,
+            policy_version=require_one_version(version, self._version),
         )
 
     def _uniform(self, rows: int, generator: torch.Generator) -> Tensor:

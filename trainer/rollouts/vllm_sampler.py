@@ -28,7 +28,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback.errors import EngineError, StageFailed
 from trainer.models.adapters import merged
-from trainer.rollouts.rollout import Rollout, pack_rollout, require_distinct_pad
+from trainer.rollouts.rollout import Rollout, pack_rollout, require_distinct_pad, require_one_version
 
 _SHARED_MEMORY = Path("/dev/shm")
 _WEIGHTS = "model.safetensors"
@@ -122,7 +122,7 @@ class VllmSampler:
         """One completion of each prompt; see ``Sampler``."""
         from vllm import SamplingParams, TokensPrompt
 
-        chosen = range(len(prompts)) if rows is None else rows
+        version, chosen = self._version, range(len(prompts)) if rows is None else rows
         parameters = [
             SamplingParams(
                 temperature=self._temperature,
@@ -144,7 +144,7 @@ class VllmSampler:
             [_sampled_logprobs(output.token_ids, output.logprobs) for output in outputs],
             eos_id=self._eos_id,
             pad_id=self._pad_id,
-            policy_version=self._version,
+            policy_version=require_one_version(version, self._version),
         )
 
     def close(self) -> None:

@@ -204,9 +204,7 @@ def test_item_36_every_prompt_weighs_the_same(tmp_path: Path, tiny_policy_dir: P
         for start, each in zip(starts, groups, strict=True)
     ]).mean()  # fmt: skip
     assert torch.allclose(ours, naive, atol=1e-6)
-    assert torch.allclose(
-        torch.autograd.grad(ours, rewards_N)[0], torch.autograd.grad(naive, rewards_N)[0], atol=1e-6
-    )
+    assert torch.allclose(torch.autograd.grad(ours, rewards_N)[0], torch.autograd.grad(naive, rewards_N)[0], atol=1e-6)
     of_four = rewards_N[9:13].detach()
     whole, tied = (float(kwise_loss(of_four, some)) * len(some) for some in (all_pairs[1], kept))
     assert whole - tied == pytest.approx(-float(torch.nn.functional.logsigmoid(of_four[0] - of_four[3])), abs=1e-5)
@@ -218,8 +216,13 @@ def test_item_36_every_prompt_weighs_the_same(tmp_path: Path, tiny_policy_dir: P
         found.append(gradients(model))
     model = ScalarModel.load(tiny_reward_dir)
     for each in groups:
-        scores = [model.score(torch.tensor([s]), torch.ones(1, len(s))) for s in map(each.prompt_ids.__add__, each.completions)]
-        (sum(-torch.nn.functional.logsigmoid(scores[a] - scores[b]) for a, b in each.pairs) / len(each.pairs) / 3).backward()
+        scores = [
+            model.score(torch.tensor([s]), torch.ones(1, len(s)))
+            for s in map(each.prompt_ids.__add__, each.completions)
+        ]
+        (
+            sum(-torch.nn.functional.logsigmoid(scores[a] - scores[b]) for a, b in each.pairs) / len(each.pairs) / 3
+        ).backward()
     for name, truth in gradients(model).items():
         assert all(torch.allclose(each[name], truth, rtol=1e-3, atol=1e-5) for each in found), name
 
