@@ -118,15 +118,21 @@ class Run:
 
         Raises:
             StageFailed: processes have drifted apart; nothing is written.
+            Exception: what kept the main process from writing, the same in every process, so that all do the same.
         """
         for name, module in modules.items():
             self.world.require_equal(dict(module.named_parameters()), f"the {name}'s weights at step {step}")
+        failed: Exception | None = None
         if self.world.main:
-            for log in (METRICS_LOG, BAD_BATCHES_FILE):
-                if (self.directory / log).exists():
-                    sync(self.directory / log)
-            save_checkpoint(self.checkpoints, step, modules=modules, optimizers=optimizers, **rest)
-        self.world.barrier()
+            try:
+                for log in (METRICS_LOG, BAD_BATCHES_FILE):
+                    if (self.directory / log).exists():
+                        sync(self.directory / log)
+                save_checkpoint(self.checkpoints, step, modules=modules, optimizers=optimizers, **rest)
+            except Exception as error:
+                failed = error
+        if (failed := self.world.broadcast_object(failed)) is not None:
+            raise failed
 
     def resume(
         self,
