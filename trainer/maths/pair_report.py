@@ -24,11 +24,15 @@ class JudgedPrompt:
         rewards: of each completion; unitless logits.
         lengths: tokens of each completion.
         pairs: (chosen, rejected) positions.
+        ties: both positions of every judgement that was a tie.
+        finished: whether each completion ended by itself; one that was cut has no score of its end.
     """
 
     rewards: Sequence[float]
     lengths: Sequence[int]
     pairs: Sequence[tuple[int, int]]
+    ties: Sequence[tuple[int, int]] = ()
+    finished: Sequence[bool] = ()
 
 
 def report(prompts: Sequence[JudgedPrompt], *, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
@@ -37,8 +41,11 @@ def report(prompts: Sequence[JudgedPrompt], *, bootstrap: int = 1000, seed: int 
     Returns:
         ``accuracy`` with ``low`` and ``high`` of its 95 % interval (bootstrap over prompts), ``accuracy_per_prompt``
         (mean of each prompt's accuracy), ``log_loss`` in nats (ln 2 is chance), ``calibration_error`` (expected, over
-        ten bins), ``always_longer`` (accuracy of preferring the longer completion), ``length_spearman`` (rank
-        correlation of reward and length over all completions) and its mean within prompts, and counts.
+        ten bins), ``always_longer`` (accuracy of preferring the longer completion), ``length_bias`` (how much more
+        often rewards prefer the longer completion than labelers did, as a share of pairs) with its 95 % interval,
+        ``length_spearman`` (rank correlation of reward and length over all completions) and its mean within prompts,
+        ``unfinished_pairs`` (a completion of theirs was cut, so that its reward is that of a beginning) beside
+        ``accuracy_finished`` without them, and counts.
     """
     judged = [prompt for prompt in prompts if prompt.pairs]
     counts = {"prompts": len(judged), "pairs": sum(len(prompt.pairs) for prompt in judged)}
@@ -48,6 +55,9 @@ def report(prompts: Sequence[JudgedPrompt], *, bootstrap: int = 1000, seed: int 
     longer = [gap for prompt in judged for gap in _gaps(prompt.lengths, prompt.pairs)]
     hits = [(sum(map(_hit, _gaps(prompt.rewards, prompt.pairs))), len(prompt.pairs)) for prompt in judged]
     low, high = bootstrap_interval(hits, bootstrap, seed)
+    excess = [(sum(_excess(prompt)), len(prompt.pairs)) for prompt in judged]
+    bias_low, bias_high = bootstrap_interval(excess, bootstrap, seed)
+    whole = [hit for prompt in judged for hit in _finished_hits(prompt)]
     correlations = [spearman(prompt.rewards, prompt.lengths) for prompt in judged]
     within = [value for value in correlations if value is not None]
     return counts | {
@@ -58,11 +68,16 @@ def report(prompts: Sequence[JudgedPrompt], *, bootstrap: int = 1000, seed: int 
         "log_loss": sum(map(log_loss, gaps)) / len(gaps),
         "calibration_error": calibration_error(gaps),
         "always_longer": sum(map(_hit, longer)) / len(longer),
+        "length_bias": sum(more for more, _ in excess) / len(gaps),
+        "length_bias_low": bias_low,
+        "length_bias_high": bias_high,
         "length_spearman": spearman(
             [reward for prompt in judged for reward in prompt.rewards],
             [length for prompt in judged for length in prompt.lengths],
         ),
         "length_spearman_within_prompts": sum(within) / len(within) if within else None,
+        "unfinished_pairs": len(gaps) - len(whole),
+        "accuracy_finished": sum(whole) / len(whole) if whole else None,
     }
 
 
@@ -101,6 +116,40 @@ def calibration_error(gaps: Sequence[float], bins: int = _CALIBRATION_BINS) -> f
     return sum(errors) / len(gaps)
 
 
+def tie_calibration(prompts: Sequence[JudgedPrompt], share: Callable[[float], float]) -> dict[str, Any]:
+    """Return how the predicted share of ties compares with the observed one, over all judgements.
+
+    Args:
+        prompts: with ties and strict judgements.
+        share: gap -> predicted probability of a tie; symmetric.
+
+    Returns:
+        ``judgements``, ``predicted`` and ``observed`` shares, ``log_loss`` of tie or not in nats beside that of the
+        observed share alone (``log_loss_of_share``), and ``calibration_error``: mean over judgements of |observed -
+        predicted| in ten bins of the same number of judgements, by predicted share. Only the count without judgements.
+    """
+    cells = [
+        (share(gap), float(tied))
+        for prompt in prompts
+        for tied, said in ((False, prompt.pairs), (True, prompt.ties))
+        for gap in _gaps(prompt.rewards, said)
+    ]
+    if not cells:
+        return {"judgements": 0}
+    cells.sort()
+    size = -(-len(cells) // _CALIBRATION_BINS)
+    bins = [cells[start : start + size] for start in range(0, len(cells), size)]
+    predicted, observed = (sum(each) / len(cells) for each in zip(*cells, strict=True))
+    return {
+        "judgements": len(cells),
+        "predicted": predicted,
+        "observed": observed,
+        "log_loss": sum(_surprise(chance, tied) for chance, tied in cells) / len(cells),
+        "log_loss_of_share": sum(_surprise(observed, tied) for _, tied in cells) / len(cells),
+        "calibration_error": sum(abs(sum(chance - tied for chance, tied in each)) for each in bins) / len(cells),
+    }
+
+
 def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation, equal values sharing their mean rank; None where one side is constant."""
     ranks_first, ranks_second = _ranks(first), _ranks(second)
@@ -130,6 +179,24 @@ def bootstrap_interval(hits: Sequence[tuple[float, int]], resamples: int, seed: 
 
 def _gaps(values: Sequence[float], pairs: Sequence[tuple[int, int]]) -> list[float]:
     return [values[chosen] - values[rejected] for chosen, rejected in pairs]
+
+
+def _excess(prompt: JudgedPrompt) -> list[float]:
+    """Of every pair: 1 where the rewards prefer the longer completion and labelers the shorter, -1 the other way."""
+    longer = _gaps(prompt.lengths, prompt.pairs)
+    gaps = _gaps(prompt.rewards, prompt.pairs)
+    return [_hit(gap if more > 0 else -gap) - _hit(more) for gap, more in zip(gaps, longer, strict=True) if more]
+
+
+def _finished_hits(prompt: JudgedPrompt) -> list[float]:
+    finished = prompt.finished or [True] * len(prompt.rewards)
+    whole = [pair for pair in prompt.pairs if all(finished[place] for place in pair)]
+    return [_hit(gap) for gap in _gaps(prompt.rewards, whole)]
+
+
+def _surprise(chance: float, happened: float) -> float:
+    """-log of the probability of what happened, in nats; no more than 50, so that one certain error stays finite."""
+    return min(-math.log(max(chance if happened else 1.0 - chance, 1e-300)), 50.0)
 
 
 def _hit(gap: float) -> float:

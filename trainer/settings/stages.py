@@ -198,6 +198,10 @@ class RewardSettings(TrainingSettings, LimitSettings):
     """Comparisons that an incremental run draws from those seen before, for each fresh one."""
     max_uses: int = Field(4, ge=1)
     """Passes over a label, all runs since the policy together, after which incremental runs leave it alone."""
+    ties: Literal["drop", "davidson", "rao-kupper"] = "drop"
+    """What becomes of ties: dropped (C.2), or a third outcome in the likelihood of Davidson or of Rao and Kupper."""
+    tie_rate: float = Field(0.1, gt=0, le=1)
+    """Share of a Fisher scoring step that the tie parameter takes after each batch; averages over 1 / rate batches."""
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of rows without a split that are held out, by hash of customer or prompt."""
     micro_batch_tokens: int = Field(16384, gt=0)

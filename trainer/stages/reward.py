@@ -1,20 +1,19 @@
 """Stage ``reward``: a reward model from ranked completions, all pairs of a prompt in one batch element.
 
-Knows how groups are batched and reported; the loss is in `trainer.maths.losses`, the figures in
+Knows what is trained on and reported; the gradient is in `trainer.stages.kwise`, the figures in
 `trainer.maths.pair_report`, the zero point in `trainer.models.normalisation`.
 
 Each completion is run through the trunk once, whatever the number of its pairs; each prompt weighs the same whatever
-its K; ties are dropped; one epoch (Ouyang et al. 2022, arXiv:2203.02155, section 3.5, eq. 1, C.2). An incremental run
-goes on with a reward model: one pass over the comparisons it never saw and a sample of those it did
-(`trainer.data.replay`).
-
-Dimension letters: N completions of a micro-batch, P judged pairs, B sequences, T tokens.
+its K; ties are dropped, or modelled if asked for; one epoch (Ouyang et al. 2022, arXiv:2203.02155, section 3.5, eq. 1,
+C.2). An incremental run goes on with a reward model: one pass over the comparisons it never saw and a sample of those
+it did (`trainer.data.replay`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,20 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
-from trainer.data.batches import EpochOrder, by_tokens, pad
+from trainer.data.batches import EpochOrder
 from trainer.data.partition import partition
-from trainer.data.reading import BadRows, Counts, Limits, PreferenceGroup, read_demonstrations, read_preferences
+from trainer.data.reading import BadRows, Counts, Limits, PreferenceGroup, by_id, read_demonstrations, read_preferences
 from trainer.data.replay import USES_FILE, Selection, Usage, merge_labels, passes, select
-from trainer.maths.losses import kwise_loss_batch
-from trainer.maths.pair_report import JudgedPrompt, by_key, report
+from trainer.maths.pair_report import JudgedPrompt, by_key, report, tie_calibration
 from trainer.models.normalisation import centre
 from trainer.models.policies import load_tokenizer
 from trainer.models.scalar import ScalarModel
-from trainer.running.distributed import ALONE, World
-from trainer.running.loop import optimize, precision
+from trainer.models.tie_parameter import TieParameter
+from trainer.running.loop import optimize
 from trainer.running.optimization import Schedule
 from trainer.running.run import open_run
 from trainer.settings.stages import RewardSettings
+from trainer.stages.kwise import KwiseGradient
 from trainer.stages.score import judge
 
 
@@ -46,20 +45,21 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         WhetstoneError: bad settings or data, or the loss diverged.
     """
     source = _source(settings)
-    with open_run("reward", settings, [*settings.preferences, *settings.demonstrations]) as run:
+    with open_run("reward", settings, [*settings.preferences, *settings.demonstrations, source]) as run:
         tokenizer = load_tokenizer(source)
         model = _model(settings, run.device)
         limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
         limits = limits.within(model.context_tokens)
-        counts = Counts(bad=BadRows(settings.skip_bad))
-        groups = merge_labels(read_preferences(settings.preferences, tokenizer, limits, counts))
-        parts = partition(groups, settings.valid_fraction)
+        counts = Counts(bad=BadRows.of(settings, run.own_directory))
+        groups = merge_labels(by_id(read_preferences(settings.preferences, tokenizer, limits, counts)))
+        parts = partition(groups, settings.valid_fraction, ties=settings.ties != "drop")
         usage = _usage(settings)
         chosen = _choose(parts.train, usage, settings)
-        demonstrations = _demonstrations(settings, tokenizer, limits)
+        demonstrations = _demonstrations(settings, tokenizer, limits, counts.bad)
         pad_id = int(tokenizer.pad_token_id)
         order = EpochOrder(len(chosen.groups), settings.batch_size, settings.seed)
-        gradient = _Gradient(model, chosen.groups, order, settings, pad_id, run.world)
+        tie = _tie(chosen.groups, settings)
+        gradient = KwiseGradient(model, chosen.groups, order, settings, pad_id, run.world, tie)
         steps = settings.max_steps or settings.epochs * order.batches_per_epoch
         began_s = time.process_time()
         optimize(run, settings, model, gradient, gradient, schedule=Schedule(steps=steps), lr=settings.lr)
@@ -68,6 +68,8 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         centre(model, zero_of, pad_id, settings.micro_batch_tokens)
         if run.world.main:
             usage.after(passes(chosen.groups, order, steps)).save(run.directory)
+            if tie is not None:
+                tie.save(run.directory)
             model.save(run.directory, tokenizer)
         return run.finish(
             {
@@ -87,7 +89,7 @@ def run(settings: RewardSettings) -> dict[str, Any]:
                 "limits": {"prompt_tokens": limits.prompt_tokens, "completion_tokens": limits.completion_tokens},
                 "data": counts.as_metrics(),
             }
-            | _held_out_report(model, parts.valid, settings, pad_id)
+            | _held_out_report(model, parts.valid, settings, pad_id, tie)
         )
 
 
@@ -120,73 +122,20 @@ def _choose(train: list[PreferenceGroup], usage: Usage, settings: RewardSettings
     return chosen
 
 
+def _tie(groups: Sequence[PreferenceGroup], settings: RewardSettings) -> TieParameter | None:
+    """Return the tie parameter to learn: the continued reward model's if it has the same, else one from the data."""
+    if settings.ties == "drop":
+        return None
+    found = TieParameter.load(settings.init_reward) if settings.init_reward else None
+    if found is not None and found.model == settings.ties:
+        return replace(found, rate=settings.tie_rate)
+    ties, pairs = sum(len(group.ties) for group in groups), sum(len(group.pairs) for group in groups)
+    return TieParameter.start(settings.ties, ties, ties + pairs, settings.tie_rate)
+
+
 def _tokens(group: PreferenceGroup) -> int:
     """Tokens that one pass over a group runs through the model, padding left out."""
     return sum(len(group.prompt_ids) + len(completion) for completion in group.completions)
-
-
-class _Gradient:
-    """Accumulates the gradient of one batch of prompts, a few forward passes at a time."""
-
-    def __init__(
-        self,
-        model: ScalarModel,
-        groups: Sequence[PreferenceGroup],
-        order: EpochOrder,
-        settings: RewardSettings,
-        pad_id: int,
-        world: World = ALONE,
-    ) -> None:
-        self.model, self.groups, self.order, self.settings, self.pad_id = model, groups, order, settings, pad_id
-        self.world = world
-        self.last_loss: float | None = None
-
-    def __call__(self) -> dict[str, float]:
-        groups = [self.groups[row] for row in self.order.next()]
-        loss = hits = pairs = 0.0
-        # A group's completions share a forward pass, as wide as its longest sequence.
-        widths = [len(group.prompt_ids) + max(map(len, group.completions)) for group in groups]
-        most_tokens = self.settings.micro_batch_tokens * self.world.size
-        for rows in by_tokens(widths, most_tokens, [group.K for group in groups]):
-            mine, weight = self.world.share(rows)
-            micro = [groups[row] for row in mine]
-            part, gaps = self._backward(micro, share=weight * len(micro) / len(groups))
-            loss, hits, pairs = loss + part, hits + weight * float((gaps > 0).sum()), pairs + weight * len(gaps)
-        loss, hits, pairs = self.world.totals(loss, hits, pairs)
-        self.last_loss = loss
-        return {"loss": loss, "accuracy": hits / pairs, "pairs": pairs}
-
-    def state(self) -> dict[str, Any]:
-        return {"batches": self.order.cursor}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.order.cursor = int(state["batches"])
-
-    def rows(self) -> list[str]:
-        return [self.groups[row].id for row in self.order.latest]
-
-    def _backward(self, groups: Sequence[PreferenceGroup], share: float) -> tuple[float, torch.Tensor]:
-        """Add ``share`` of these prompts' mean loss to the gradient; return that share and each pair's gap."""
-        device = self.model.head.weight.device
-        sequences = [group.prompt_ids + completion for group in groups for completion in group.completions]
-        pairs_P2, prompt_P = pair_index(groups)
-        batch = pad(sequences, self.pad_id).to(device)
-        with precision(self.settings, device):
-            rewards_N = self.model.score(batch.input_ids_BT, batch.attention_mask_BT)
-        loss = share * kwise_loss_batch(rewards_N, pairs_P2.to(device), prompt_P.to(device))
-        loss.backward()  # type: ignore[no-untyped-call]
-        rewards_N = rewards_N.detach().cpu()
-        return float(loss.detach()), rewards_N[pairs_P2[:, 0]] - rewards_N[pairs_P2[:, 1]]
-
-
-def pair_index(groups: Sequence[PreferenceGroup]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ((P, 2) positions of chosen and rejected among all completions in order, (P,) number of the group)."""
-    pairs, prompts, start = [], [], 0
-    for number, group in enumerate(groups):
-        pairs += [(start + chosen, start + rejected) for chosen, rejected in group.pairs]
-        prompts += [number] * len(group.pairs)
-        start += group.K
-    return torch.tensor(pairs).reshape(-1, 2), torch.tensor(prompts, dtype=torch.long)
 
 
 def _model(settings: RewardSettings, device: torch.device) -> ScalarModel:
@@ -195,17 +144,22 @@ def _model(settings: RewardSettings, device: torch.device) -> ScalarModel:
     return ScalarModel.from_policy(str(settings.policy), device=device)
 
 
-def _demonstrations(settings: RewardSettings, tokenizer: PreTrainedTokenizerBase, limits: Limits) -> list[list[int]]:
+def _demonstrations(
+    settings: RewardSettings, tokenizer: PreTrainedTokenizerBase, limits: Limits, bad: BadRows
+) -> list[list[int]]:
     """Sequences whose mean score will be 0; those cut at the limit are left out, because no score ends them."""
     if not settings.demonstrations:
         return []
-    counts = Counts(bad=BadRows(settings.skip_bad))
-    found = read_demonstrations(settings.demonstrations, tokenizer, limits, counts)
+    found = by_id(read_demonstrations(settings.demonstrations, tokenizer, limits, Counts(bad=bad)))
     return [each.prompt_ids + each.completion_ids for each in found if each.finished]
 
 
 def _held_out_report(
-    model: ScalarModel, groups: Sequence[PreferenceGroup], settings: RewardSettings, pad_id: int
+    model: ScalarModel,
+    groups: Sequence[PreferenceGroup],
+    settings: RewardSettings,
+    pad_id: int,
+    tie: TieParameter | None,
 ) -> dict[str, Any]:
     prompts = judge(model, groups, pad_id, settings.micro_batch_tokens)
 
@@ -216,6 +170,7 @@ def _held_out_report(
     return {
         "accuracy": everything.get("accuracy"),
         "held_out": everything,
+        "held_out_ties": tie_calibration(prompts, tie.share) if tie is not None else None,
         "by_set": by_key(prompts, [group.source for group in groups], figures),
         "by_labeler_group": by_key(prompts, [group.labeler_group for group in groups], figures),
         "by_split": by_key(prompts, [group.split or "valid" for group in groups], figures),

@@ -58,6 +58,8 @@ def judge(
             rewards=[next(rewards) for _ in group.completions],
             lengths=[len(completion) for completion in group.completions],
             pairs=group.pairs,
+            ties=group.ties,
+            finished=group.finished,
         )
         for group in groups
     ]

@@ -144,3 +144,17 @@ def test_shares_add_up_and_fit(sizes: list[int], count: int) -> None:
     for size, share in zip(sizes, found, strict=True):
         assert share <= size
         assert abs(share - size * count / total) < 1
+
+
+def test_labels_of_one_comparison_are_one_batch_element() -> None:
+    first = group(1, ties=[(1, 0)])
+    second = replace(first, id="2", pairs=[(1, 0)], ties=[(0, 1), (1, 0)])
+    held = replace(first, id="3", labeler_group="held-out")
+    other = group(4)
+    merged = merge_labels([first, second, held, other])
+    assert [(each.id, each.pairs, len(each.ties)) for each in merged] == [
+        ("lbl_1", [(0, 1), (1, 0)], 3),
+        ("3", [(0, 1)], 1),
+        ("lbl_4", [(0, 1)], 0),
+    ]
+    assert [len(rows_of(each)) for each in merged] == [2, 1, 1]

@@ -13,6 +13,7 @@ from trainer.maths.pair_report import (
     log_loss,
     report,
     spearman,
+    tie_calibration,
 )
 
 
@@ -84,6 +85,62 @@ def test_reward_that_counts_words_is_seen_as_length_bias() -> None:
     assert found["length_spearman_within_prompts"] > 0.8
     honest = [prompt([generator.gauss(0, 1) for _ in p.rewards], list(p.pairs), list(p.lengths)) for p in prompts]
     assert abs(report(honest, bootstrap=50)["length_spearman"]) < 0.1
+
+
+def test_liking_length_more_than_labelers_do_is_told_from_labelers_who_like_length() -> None:
+    generator = random.Random(2)
+    fair, biased, lengthy = [], [], []
+    for _ in range(300):
+        lengths = [generator.randint(1, 100) for _ in range(4)]
+        worth = [generator.gauss(0, 1) for _ in range(4)]
+        pairs = [(a, b) for a in range(4) for b in range(4) if worth[a] > worth[b]]
+        by_length = [(a, b) for a in range(4) for b in range(4) if lengths[a] > lengths[b]]
+        fair.append(prompt([each + generator.gauss(0, 1) for each in worth], pairs, lengths))
+        biased.append(prompt([w + n / 40 for w, n in zip(worth, lengths, strict=True)], pairs, lengths))
+        lengthy.append(prompt([n + generator.gauss(0, 9) for n in lengths], by_length, lengths))
+    found = [report(each, bootstrap=200) for each in (fair, biased, lengthy)]
+    assert found[0]["length_bias_low"] < 0 < found[0]["length_bias_high"]
+    assert found[1]["length_bias_low"] > 0.05
+    assert found[2]["length_bias_high"] <= 0
+    assert found[2]["always_longer"] == 1.0
+    assert found[2]["length_spearman_within_prompts"] > 0.8
+
+
+def test_length_bias_by_hand() -> None:
+    # Labelers: longer, shorter, equal length. Rewards: longer, longer, whichever.
+    found = report([prompt([3.0, 2.0, 9.0], [(0, 1), (1, 2), (0, 1)], [5, 4, 7]), prompt([1.0, 0.0], [(0, 1)])])
+    assert found["length_bias"] == 1 / 4
+
+
+def test_rewards_of_beginnings_are_counted_apart() -> None:
+    cut = JudgedPrompt(rewards=[2.0, 1.0, 0.0], lengths=[1] * 3, pairs=[(0, 1), (2, 0)], finished=[True, True, False])
+    found = report([cut])
+    assert (found["accuracy"], found["unfinished_pairs"], found["accuracy_finished"]) == (0.5, 1, 1.0)
+    never = JudgedPrompt(rewards=[2.0, 1.0], lengths=[1, 1], pairs=[(0, 1)], finished=[False, True])
+    assert report([never])["accuracy_finished"] is None
+
+
+def test_ties_drawn_from_the_predicted_shares_are_calibrated() -> None:
+    generator = random.Random(0)
+
+    def share(gap: float) -> float:
+        return 0.6 * math.exp(-abs(gap))
+
+    judged = []
+    for _ in range(4000):
+        gap = generator.gauss(0, 1.5)
+        tied = generator.random() < share(gap)
+        pair = [(0, 1)]
+        judged.append(
+            JudgedPrompt(rewards=[gap, 0.0], lengths=[1, 1], pairs=[] if tied else pair, ties=pair if tied else [])
+        )
+    found = tie_calibration(judged, share)
+    assert found["judgements"] == 4000
+    assert abs(found["predicted"] - found["observed"]) < 0.02
+    assert found["calibration_error"] < 0.03
+    assert found["log_loss"] < found["log_loss_of_share"]
+    assert tie_calibration(judged, lambda gap: 0.9)["calibration_error"] > 0.3
+    assert tie_calibration([], share) == {"judgements": 0}
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:

@@ -4,7 +4,6 @@ import gzip
 import json
 import math
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,137 +12,20 @@ import torch
 
 from feedback import artifacts
 from feedback.errors import ArtifactError, ArtifactMissing, ConfigError, DataError, Diverged
-from trainer.data.batches import EpochOrder, pad
-from trainer.data.partition import partition
-from trainer.data.reading import PreferenceGroup
-from trainer.data.replay import Usage, merge_labels
+from trainer.data.batches import pad
+from trainer.data.replay import Usage
 from trainer.models.normalisation import score_sequences
 from trainer.models.policies import load_policy, load_tokenizer, save_policy
 from trainer.models.scalar import ScalarModel
+from trainer.models.tie_parameter import TieParameter
 from trainer.settings.stages import RewardSettings
 from trainer.stages import reward
-from trainer.stages.reward import pair_index
-
-
-def group(number: int, generator: random.Random, **changes: Any) -> PreferenceGroup:
-    size = generator.randint(2, 9)
-    completions = [[generator.randint(3, 300) for _ in range(generator.randint(1, 12))] + [2] for _ in range(size)]
-    order = generator.sample(range(size), size)
-    pairs = [(order[a], order[b]) for a in range(size) for b in range(a + 1, size) if generator.random() < 0.8]
-    fields = {
-        "id": str(number),
-        "messages": [{"role": "user", "content": str(number)}],
-        "prompt_ids": [1, *[generator.randint(3, 300) for _ in range(generator.randint(1, 9))]],
-        "completions": completions,
-        "finished": [True] * size,
-        "pairs": pairs or [(0, 1)],
-    }
-    return PreferenceGroup(**(fields | changes))  # type: ignore[arg-type]
+from trainer.stages.kwise import KwiseGradient
 
 
 def settings(tmp_path: Path, **changes: Any) -> RewardSettings:
     fields = {"output": tmp_path / "rm", "preferences": [tmp_path / "p.jsonl"], "threads": 1, "lr": 1e-3}
     return RewardSettings.model_validate(fields | changes)
-
-
-def batch_gradient(model: ScalarModel, groups: list[PreferenceGroup], tmp_path: Path, budget: int) -> float:
-    order = EpochOrder(len(groups), len(groups), 0)
-    run_settings = settings(tmp_path, micro_batch_tokens=budget)
-    return reward._Gradient(model, groups, order, run_settings, 0)()["loss"]
-
-
-def naive_loss(model: ScalarModel, groups: list[PreferenceGroup]) -> torch.Tensor:
-    """Two forward passes a pair, one pair at a time, averaged per prompt and then over prompts."""
-    total = torch.zeros(())
-    for each in groups:
-        losses = []
-        for chosen, rejected in each.pairs:
-            scores = []
-            for completion in (each.completions[chosen], each.completions[rejected]):
-                ids = torch.tensor([each.prompt_ids + completion])
-                scores.append(model.score(ids, torch.ones_like(ids))[0])
-            losses.append(-torch.nn.functional.logsigmoid(scores[0] - scores[1]))
-        total = total + torch.stack(losses).mean()
-    return total / len(groups)
-
-
-@pytest.mark.parametrize("budget", [1, 300, 100_000])
-def test_gradient_equals_that_of_all_pairs_one_by_one(tmp_path: Path, tiny_policy_dir: Path, budget: int) -> None:
-    generator = random.Random(0)
-    groups = [group(number, generator) for number in range(4)]
-    torch.manual_seed(0)
-    model = ScalarModel.from_policy(tiny_policy_dir).double()
-    model.head.weight.data.mul_(0.1)
-    expected = naive_loss(model, groups)
-    gradients = torch.autograd.grad(expected, [p for p in model.parameters() if p.requires_grad])
-    loss = batch_gradient(model, groups, tmp_path, budget)
-    assert math.isclose(loss, float(expected.detach()), abs_tol=1e-6)
-    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-        assert parameter.grad is not None
-        assert torch.allclose(parameter.grad, gradient, atol=1e-6)
-
-
-def test_prompt_with_nine_completions_weighs_no_more_than_one_with_two(tmp_path: Path, tiny_policy_dir: Path) -> None:
-    torch.manual_seed(0)
-    model = ScalarModel.from_policy(tiny_policy_dir)
-    generator = random.Random(1)
-    groups = [group(number, generator) for number in range(6)]
-    alone = [batch_gradient(model, [each], tmp_path, 10_000) for each in groups]
-    assert math.isclose(batch_gradient(model, groups, tmp_path, 10_000), sum(alone) / len(alone), abs_tol=1e-5)
-
-
-def test_pairs_point_at_the_completions_of_their_own_group() -> None:
-    generator = random.Random(2)
-    groups = [group(number, generator) for number in range(5)]
-    flat = [(each.id, n) for each in groups for n in range(each.K)]
-    pairs, numbers = pair_index(groups)
-    found = [(flat[a], flat[b], groups[n].id) for (a, b), n in zip(pairs.tolist(), numbers.tolist(), strict=True)]
-    assert found == [((g.id, a), (g.id, b), g.id) for g in groups for a, b in g.pairs]
-
-
-def test_labels_of_one_comparison_are_one_batch_element() -> None:
-    generator = random.Random(7)
-    first = group(1, generator, pairs=[(0, 1)], ties=[(1, 0)])
-    second = replace(first, id="2", pairs=[(1, 0)], ties=[(0, 1), (1, 0)])
-    held = replace(first, id="3", labeler_group="held-out")
-    other = group(4, generator)
-    merged = merge_labels([first, second, held, other])
-    assert [(each.id, each.pairs, len(each.ties)) for each in merged] == [
-        ("1", [(0, 1), (1, 0)], 3),
-        ("3", [(0, 1)], 1),
-        ("4", other.pairs, 0),
-    ]
-
-
-def test_held_out_prompts_and_labelers_are_never_trained_on() -> None:
-    generator = random.Random(3)
-    groups = [
-        group(1, generator, split="train", prompt_ids=[1, 10]),
-        group(2, generator, split="train", prompt_ids=[1, 11], labeler_group="held-out"),
-        group(3, generator, split="valid", prompt_ids=[1, 12]),
-        group(4, generator, split="test", prompt_ids=[1, 10]),
-        group(5, generator, split="train", prompt_ids=[1, 13], pairs=[]),
-        group(6, generator, split="train", prompt_ids=[1, 14], labeler_group="training"),
-    ]
-    parts = partition(groups, 0.0)
-    assert [each.id for each in parts.train] == ["1", "6"]
-    assert [each.id for each in parts.valid] == ["2", "3"]
-    assert parts.leaked == 1
-    with pytest.raises(DataError, match="no row to train on"):
-        partition(groups[1:3], 0.0)
-
-
-def test_hash_split_shares_no_prompt() -> None:
-    generator = random.Random(4)
-    groups = [
-        group(n, generator, messages=[{"role": "user", "content": str(n % 50)}], prompt_ids=[1, n % 50])
-        for n in range(200)
-    ]
-    parts = partition(groups, 0.3)
-    trained = {tuple(each.prompt_ids) for each in parts.train}
-    assert trained.isdisjoint({tuple(each.prompt_ids) for each in parts.valid})
-    assert len(parts.train) + len(parts.valid) == 200
-    assert parts.valid
 
 
 def test_a_padded_batch_scores_like_single_sequences(tiny_policy_dir: Path) -> None:
@@ -203,6 +85,51 @@ def test_stage_learns_what_labelers_like_and_reports_it(tmp_path: Path, tiny_pol
     assert abs(sum(scores) / len(scores)) < 1e-4
 
 
+@pytest.mark.parametrize("kind", ["davidson", "rao-kupper"])
+def test_ties_are_learned_from_if_asked_for(tmp_path: Path, tiny_policy_dir: Path, kind: str) -> None:
+    write_preferences(tmp_path / "p.jsonl")
+    options = {"policy": tiny_policy_dir, "batch_size": 6, "epochs": 4, "ties": kind}
+    metrics = reward.run(settings(tmp_path, **options))
+    assert metrics["held_out"]["accuracy"] == 1.0
+    found = metrics["held_out_ties"]
+    assert found["judgements"] == 6 * 3
+    assert found["observed"] == pytest.approx(1 / 3)
+    assert abs(found["predicted"] - found["observed"]) < 0.15
+    tie = TieParameter.load(tmp_path / "rm")
+    assert tie is not None
+    assert tie.model == kind
+    artifacts.verify(tmp_path / "rm")
+    onward = settings(
+        tmp_path, init_reward=tmp_path / "rm", output=tmp_path / "rm2", ties=kind, max_steps=1, tie_rate=1e-6
+    )
+    reward.run(onward)
+    again = TieParameter.load(tmp_path / "rm2")
+    assert again is not None
+    assert abs(again.value - tie.value) <= 1e-6, "it goes on where it was"
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_labelers_who_count_words_leave_a_length_bias_that_is_reported(
+    tmp_path: Path, tiny_policy_dir: Path, planted: bool
+) -> None:
+    generator = random.Random(0)
+    rows = []
+    for number in range(90):
+        words = [generator.randint(1, 8) for _ in range(4)]
+        texts = [" ".join(["berries" if generator.random() < 0.5 else "wood"] + ["owl"] * (n - 1)) for n in words]
+        liked = [text.startswith("berries") for text in texts]
+        valid = number % 3 == 0
+        by = words if planted and not valid else liked
+        pairs = [{"a": a, "b": b, "winner": "a"} for a in range(4) for b in range(4) if by[a] > by[b]]
+        if pairs:
+            row = {"id": str(number), "prompt": f"Fox {number}?", "split": "valid" if valid else "train"}
+            rows.append(row | {"responses": [{"text": text} for text in texts], "comparisons": pairs})
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = reward.run(settings(tmp_path, policy=tiny_policy_dir, batch_size=6, epochs=4))["held_out"]
+    assert (found["length_bias_low"] > 0) == planted
+    assert (found["length_spearman_within_prompts"] > 0.6) == planted
+
+
 def test_killed_run_ends_bit_equal_to_an_uninterrupted_one(
     tmp_path: Path, tiny_policy_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +137,7 @@ def test_killed_run_ends_bit_equal_to_an_uninterrupted_one(
     options = {"policy": tiny_policy_dir, "batch_size": 5, "checkpoint_every": 2}
     reward.run(settings(tmp_path, output=tmp_path / "whole", **options))
     calls = []
-    original = reward._Gradient.__call__
+    original = KwiseGradient.__call__
 
     def fail_at_the_fourth(self: Any) -> dict[str, float]:
         calls.append(1)
@@ -218,7 +145,7 @@ def test_killed_run_ends_bit_equal_to_an_uninterrupted_one(
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(reward._Gradient, "__call__", fail_at_the_fourth)
+    monkeypatch.setattr(KwiseGradient, "__call__", fail_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         reward.run(settings(tmp_path, output=tmp_path / "resumed", **options))
     assert not (tmp_path / "resumed").exists()
@@ -274,17 +201,17 @@ def test_a_killed_incremental_run_draws_the_same_sample_and_ends_bit_equal(
         "init_reward": tmp_path / "first", "incremental": True, "replay": 0.7, "batch_size": 5, "checkpoint_every": 2
     }  # fmt: skip
     reward.run(settings(tmp_path, output=tmp_path / "whole", **options))
-    original = reward._Gradient.__call__
+    original = KwiseGradient.__call__
 
     def fail_at_the_fourth(self: Any) -> dict[str, float]:
         if self.order.cursor == 3:
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(reward._Gradient, "__call__", fail_at_the_fourth)
+    monkeypatch.setattr(KwiseGradient, "__call__", fail_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         reward.run(settings(tmp_path, output=tmp_path / "resumed", **options))
-    monkeypatch.setattr(reward._Gradient, "__call__", original)
+    monkeypatch.setattr(KwiseGradient, "__call__", original)
     reward.run(settings(tmp_path, output=tmp_path / "resumed", **options))
     for name in ("model.safetensors", "scalar_head.safetensors", "uses.json", "first_used.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes(), name
