@@ -5,7 +5,7 @@ Knows the responses and comparisons of one row as plain values; does not know fi
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import combinations
 from typing import Any
 
@@ -18,13 +18,15 @@ def responses_of(fields: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the row's completions as they stand.
 
     Raises:
-        Unusable: there are fewer than two, or they are not objects.
+        Unusable: there are fewer than two, they are not objects, or they all say the same.
     """
     responses = fields.get("responses")
     if not isinstance(responses, list) or not all(isinstance(response, dict) for response in responses):
         raise Unusable("`responses` must be a list of objects")
     if len(responses) < 2:
         raise Unusable(f"`responses` needs at least two entries to compare: got {len(responses)}")
+    if all(response.get("text") == responses[0].get("text") for response in responses):
+        raise Unusable("all completions are the same: nothing can be learned from ranking them")
     return responses
 
 
@@ -48,12 +50,13 @@ def completion_of(response: dict[str, Any], number: int) -> tuple[str, bool]:
 def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tuple[list[Pair], list[Pair]]:
     """Return ((chosen, rejected) of every judgement that is no tie, both positions of every one that is).
 
-    Judgements of different labelers may contradict each other and are all kept; one labeler's may not.
+    Judgements of different labelers may contradict each other and are all kept; so may votes of one labeler on single
+    pairs, as crowds give them. One labeler who judged *every* pair gave a ranking, and a ranking has no circle.
     A row without ``comparisons`` whose responses all have a ``rank`` (0 is best) is expanded from the ranks.
 
     Raises:
-        Unusable: wrong types, unknown positions, a pair that one labeler judged twice, or one labeler's preferences
-            that go in a circle.
+        Unusable: wrong types, unknown positions, a pair that one labeler judged twice, or one labeler's judgements
+            of all pairs that go in a circle.
     """
     comparisons = fields.get("comparisons")
     if comparisons is None:
@@ -76,8 +79,10 @@ def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tup
             pair = (first, second) if winner == "a" else (second, first)
             pairs.append(pair)
             by_labeler[labeler].append(pair)
-    for own in by_labeler.values():
-        if (member := _circle(own)) is not None:
+    every_pair = len(responses) * (len(responses) - 1) // 2
+    judgements = Counter(labeler for labeler, _, _ in judged)
+    for labeler, own in by_labeler.items():
+        if judgements[labeler] == every_pair and (member := _circle(own)) is not None:
             raise Unusable(f"cyclic preferences: one labeler's judgements lead from response {member} back to it")
     return pairs, ties
 

@@ -5,6 +5,7 @@ Knows preference files and reward models; does not know training.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,21 +17,29 @@ from trainer.models.scalar import ScalarModel
 from trainer.running.run import open_run
 from trainer.settings.stages import ScoreSettings
 
+SCORES_FILE = "scores.jsonl"
+
 
 def run(settings: ScoreSettings) -> dict[str, Any]:
-    """Score every completion, write ``metrics.json``, and return the metrics.
+    """Score every completion, write ``metrics.json`` and ``scores.jsonl``, and return the metrics.
+
+    ``scores.jsonl`` has one line a row of the files, in order: ``id``, ``set`` and the ``rewards`` of its completions.
 
     Raises:
         WhetstoneError: bad settings or data.
     """
-    with open_run("score", settings, settings.preferences) as run:
+    with open_run("score", settings, [*settings.preferences, settings.reward_model]) as run:
         tokenizer = load_tokenizer(settings.reward_model)
         model = ScalarModel.load(settings.reward_model, device=run.device)
         limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
         limits = limits.within(model.context_tokens)
-        counts = Counts(bad=BadRows(settings.skip_bad))
+        counts = Counts(bad=BadRows.of(settings, run.own_directory))
         groups = read_preferences(settings.preferences, tokenizer, limits, counts)
         prompts = judge(model, groups, int(tokenizer.pad_token_id), settings.micro_batch_tokens)
+        with (run.directory / SCORES_FILE).open("w") as lines:
+            for group, prompt in zip(groups, prompts, strict=True):
+                row = {"id": group.id, "set": group.source, "rewards": list(prompt.rewards)}
+                lines.write(json.dumps(row) + "\n")
 
         def figures(some: Sequence[JudgedPrompt]) -> dict[str, Any]:
             return report(some, bootstrap=settings.bootstrap, seed=settings.seed)

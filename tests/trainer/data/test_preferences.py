@@ -78,6 +78,15 @@ def test_any_ranking_is_accepted_and_any_added_back_edge_is_a_circle() -> None:
             judged_pairs({"comparisons": turned}, responses)
 
 
+def test_votes_on_single_pairs_may_go_in_a_circle() -> None:
+    """A crowd worker who sees one pair at a time ranks nothing: three of ten rows of a real crowd's votes do this."""
+    circle = [{"a": 0, "b": 1, "winner": "a"}, {"a": 1, "b": 2, "winner": "a"}, {"a": 2, "b": 0, "winner": "a"}]
+    four = [*THREE, {"text": "not judged"}]
+    assert judged_pairs({"comparisons": circle}, four) == ([(0, 1), (1, 2), (2, 0)], [])
+    with pytest.raises(Unusable, match="cyclic"):
+        judged_pairs({"comparisons": circle}, THREE)
+
+
 @pytest.mark.parametrize(
     ("response", "reason"),
     [

@@ -52,6 +52,9 @@ def test_accuracy_is_what_single_scores_say(tmp_path: Path, reward_dir: Path) ->
             ids = torch.tensor([prompt + encode_completion(tokenizer, text)])
             rewards.append(float(model.score(ids, torch.ones_like(ids)).detach()))
         right += rewards[1] > rewards[0]
+        row = json.loads((tmp_path / "s" / "scores.jsonl").read_text().splitlines()[n])
+        assert (row["id"], row["set"]) == (str(n), "one")
+        assert row["rewards"][:2] == pytest.approx(rewards, abs=1e-5)
     assert metrics["all"]["accuracy"] == right / 8
     assert metrics["all"]["always_longer"] == 1.0
     assert metrics["ties"] == 8
