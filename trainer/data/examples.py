@@ -5,12 +5,24 @@ Knows their fields and limits; does not know files or tokenizers (see `trainer.d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from trainer.data.rows import BadRows
 
 Message = dict[str, str]
+
+
+class Identified(Protocol):
+    """Anything with an id."""
+
+    @property
+    def id(self) -> str:
+        """Unique among its like."""
+
+
+Item = TypeVar("Item", bound=Identified)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +121,7 @@ class Counts:
     long_prompts: int = 0
     cut_completions: int = 0
     empty_completions: int = 0
+    same_pairs: int = 0
     bad: BadRows = field(default_factory=BadRows)
 
     def as_metrics(self) -> dict[str, Any]:
@@ -118,7 +131,16 @@ class Counts:
             "long_prompts_dropped": self.long_prompts,
             "completions_cut": self.cut_completions,
             "empty_completions": self.empty_completions,
+            "pairs_of_the_same_text_dropped": self.same_pairs,
             "bad_rows": self.bad.count,
             "bad_row_reasons": dict(self.bad.reasons),
             "bad_row_examples": self.bad.examples,
         }
+
+
+def by_id(items: Iterable[Item]) -> list[Item]:
+    """Return items in the order of their ids: the same rows make the same run in whatever order files have them.
+
+    Rows without an id of their own are named by file and line: their order is still the file's.
+    """
+    return sorted(items, key=lambda item: item.id)

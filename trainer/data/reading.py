@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
 from feedback.errors import DataError, InvalidRow
-from trainer.data.examples import Counts, Demonstration, Limits, Message, PreferenceGroup, Prompt
+from trainer.data.examples import Counts, Demonstration, Item, Limits, Message, PreferenceGroup, Prompt, by_id
 from trainer.data.fields import id_of, messages_of, optional_of, source_of, split_of
 from trainer.data.preferences import completion_of, judged_pairs, responses_of
 from trainer.data.rows import BadRows, Row, Unusable, parse_rows, read_rows
@@ -23,17 +22,9 @@ from trainer.data.text import TextBlocks, read_text_blocks
 
 __all__ = [
     "BadRows", "Counts", "Demonstration", "InvalidRow", "Limits", "Message", "PreferenceGroup", "Prompt",
-    "TextBlocks", "encode_completion", "held_out", "read_demonstrations", "read_preferences", "read_prompts",
+    "TextBlocks", "by_id", "encode_completion", "held_out", "read_demonstrations", "read_preferences", "read_prompts",
     "read_rows", "read_text_blocks", "render",
 ]  # fmt: skip
-
-
-class _Identified(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-Item = TypeVar("Item", bound=_Identified)
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
@@ -87,11 +78,13 @@ def read_preferences(
             ids, ended = _completion(tokenizer, text, ended, limits, counts)
             completions.append(ids)
             finished.append(ended)
+        different = [(first, second) for first, second in pairs if completions[first] != completions[second]]
+        counts.same_pairs += len(pairs) - len(different)
         if _too_long(prompt_ids, limits, counts):
             return None
         return PreferenceGroup(
             id=id_of(row), messages=messages, prompt_ids=prompt_ids, completions=completions, finished=finished,
-            pairs=pairs, ties=ties, split=split_of(row), labeler_group=optional_of(row, "labeler_group"),
+            pairs=different, ties=ties, split=split_of(row), labeler_group=optional_of(row, "labeler_group"),
             customer=optional_of(row, "customer"), source=source_of(row.path),
         )  # fmt: skip
 
@@ -156,6 +149,7 @@ def _read(paths: Sequence[str | Path], parse: Callable[[Row], Item | None], coun
     for path in paths:
         for _ in parse_rows(Path(path), counts.bad, parse_once):
             pass
+    counts.bad.settle(what)
     if not items:
         names = ", ".join(str(path) for path in paths) or "no file given"
         raise DataError(f"{names}: no usable {what} among {counts.rows} rows ({counts.long_prompts} prompts too long)")

@@ -17,6 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feedback.errors import DataError, InvalidRow
+from trainer.settings.stages import StageSettings
+
+QUARANTINE_FILE = "quarantine.jsonl"
+"""Rows that a stage set aside, in its output directory."""
 
 Parsed = TypeVar("Parsed")
 
@@ -30,19 +34,36 @@ class Row(NamedTuple):
 
 
 class BadRows:
-    """What to do with unusable rows: stop at the first, or set aside and count.
+    """What to do with unusable rows: stop at the first, or set aside, up to a share of all.
 
     Attributes:
         skip: set aside instead of raising.
+        seen: rows read, unusable ones included.
         reasons: how many rows were set aside, by reason.
         examples: up to ten full messages of rows that were set aside.
     """
 
-    def __init__(self, skip: bool = False) -> None:
-        """Start with nothing set aside."""
+    def __init__(self, skip: bool = False, *, quarantine: Path | None = None, max_share: float = 1.0) -> None:
+        """Start with nothing set aside.
+
+        Args:
+            skip: set aside instead of raising.
+            quarantine: file that lists what was set aside, a line each with file, line and reason; None writes none.
+            max_share: largest share of a reading's rows that may be set aside.
+        """
         self.skip = skip
+        self.seen = 0
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
+        self._quarantine, self._max_share = quarantine, max_share
+        self._lines: list[str] = []
+        self._settled = (0, 0)
+
+    @classmethod
+    def of(cls, settings: StageSettings, directory: Path | None) -> BadRows:
+        """Return what a stage's settings say, with ``quarantine.jsonl`` in the run's directory if there is one."""
+        quarantine = directory / QUARANTINE_FILE if directory else None
+        return cls(settings.skip_bad, quarantine=quarantine, max_share=settings.max_bad_share)
 
     def reject(self, path: Path, line: int, reason: str) -> None:
         """Raise the row's error, or count it.
@@ -61,6 +82,29 @@ class BadRows:
         self.reasons[reason.split(":")[0]] += 1
         if len(self.examples) < 10:
             self.examples.append(message)
+        if self._quarantine is not None:
+            self._lines.append(json.dumps({"file": str(path), "line": line, "reason": reason}, ensure_ascii=False))
+
+    def settle(self, what: str) -> None:
+        """Write the quarantine, and refuse what was read since the last call if too much of it was set aside.
+
+        Args:
+            what: was read, for the message.
+
+        Raises:
+            DataError: more than the largest share was set aside.
+        """
+        if self._quarantine is not None and self._lines:
+            # Written anew each time, so that a run that is started again lists each row once.
+            self._quarantine.write_text("".join(line + "\n" for line in self._lines))
+        seen, count = self.seen - self._settled[0], self.count - self._settled[1]
+        self._settled = (self.seen, self.count)
+        if count > self._max_share * seen:
+            where = f", listed in {self._quarantine}" if self._quarantine else ""
+            raise DataError(
+                f"{count} of {seen} rows of {what} are unusable{where}, more than --max-bad-share {self._max_share:g} "
+                f"allows; the first: {self.examples[0]}"
+            )
 
     @property
     def count(self) -> int:
@@ -105,7 +149,7 @@ def numbered_rows(path: str | Path, bad: BadRows) -> Iterator[Row]:
         raise DataError(f"{path}: no such file")
     name = path.name.removesuffix(".gz")
     if name.endswith(".parquet"):
-        yield from _parquet_rows(path)
+        yield from _parquet_rows(path, bad)
     elif name.endswith(".txt"):
         for line, text in _text_lines(path, bad):
             yield Row(path, line, {"text": text})
@@ -126,6 +170,7 @@ def _text_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
             for line, raw in enumerate(file, start=1):
                 if not raw.strip():
                     continue
+                bad.seen += 1
                 try:
                     yield line, raw.decode("utf-8-sig" if line == 1 else "utf-8").rstrip("\r\n")
                 except UnicodeDecodeError as error:
@@ -156,13 +201,14 @@ def _json_object(path: Path, line: int, text: str, bad: BadRows) -> dict[str, An
     return None
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path, bad: BadRows) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             line = 0
             for batch in file.iter_batches(batch_size=1024):
                 for fields in batch.to_pylist():
                     line += 1
+                    bad.seen += 1
                     yield Row(path, line, {key: value for key, value in fields.items() if value is not None})
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file: {error}") from error

@@ -123,6 +123,8 @@ def read_text_blocks(
         encoded = tokenizer(chunk, return_attention_mask=False, verbose=False)["input_ids"]
         ended = [ids if ids and ids[-1] == eos else [*ids, eos] for ids in encoded]
         stream.append(torch.tensor(list(itertools.chain.from_iterable(ended)), dtype=torch.int32))
+    if bad is not None:
+        bad.settle("text")
     tokens = torch.cat(stream) if stream else torch.empty(0, dtype=torch.int32)
     blocks = len(tokens) // block_tokens
     if blocks == 0:
@@ -164,6 +166,8 @@ def read_text_documents(
     while chunk := list(itertools.islice(documents, _DOCUMENTS_PER_CALL)):
         encoded = tokenizer(chunk, return_attention_mask=False, verbose=False)["input_ids"]
         rows += [(ids if ids and ids[-1] == eos else [*ids, eos])[:max_tokens] for ids in encoded]
+    if bad is not None:
+        bad.settle("text")
     rows = [row for row in rows if len(row) > 1]
     if not rows:
         raise DataError(f"{', '.join(str(path) for path in paths)}: no document of at least two tokens")

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
-from trainer.data.reading import BadRows, Counts, Limits, Prompt, read_prompts
+from trainer.data.reading import BadRows, Counts, Limits, Prompt, by_id, read_prompts
 from trainer.data.text import TextBlocks, read_text_blocks, read_text_documents
 from trainer.models.adapters import has_adapter, without_adapter
 from trainer.models.ema import ParameterAverage
@@ -150,8 +150,16 @@ class PpoJob:
             self.learner.value.save(directory / "value")
 
 
-def build_job(settings: PpoSettings, device: torch.device, *, needs_reward_model: bool) -> PpoJob:
+def build_job(
+    settings: PpoSettings, device: torch.device, *, needs_reward_model: bool, directory: Path | None = None
+) -> PpoJob:
     """Load models and data for a run that has not begun.
+
+    Args:
+        settings: which.
+        device: where tensors live.
+        needs_reward_model: nothing else scores the completions.
+        directory: where rows and batches that were set aside are listed; None lists none.
 
     Raises:
         ConfigError: no reward model and no value model to start from, or tokenizers that differ.
@@ -164,9 +172,10 @@ def build_job(settings: PpoSettings, device: torch.device, *, needs_reward_model
     policy = load_policy(settings.policy, device=device, lora=settings, seed=settings.seed)
     reference = _reference(settings, policy, device)
     reward, value = _scalar_models(settings, device, needs_reward_model)
-    counts = Counts(bad=BadRows(settings.skip_bad))
+    counts = Counts(bad=BadRows.of(settings, directory))
     limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
-    prompts = [p for p in read_prompts(settings.prompts, tokenizer, limits, counts) if p.split in (None, "train")]
+    prompts = by_id(read_prompts(settings.prompts, tokenizer, limits, counts))
+    prompts = [prompt for prompt in prompts if prompt.split in (None, "train")]
     if not prompts:
         raise DataError(f"{settings.prompts[0]}: every prompt is held out (split valid or test); PPO needs train rows")
     text = None
@@ -188,6 +197,7 @@ def build_job(settings: PpoSettings, device: torch.device, *, needs_reward_model
         prompts=prompts,
         text=text,
         guards=Guards(settings),
+        bad_steps=BadSteps(directory),
         counts=counts,
         device=device,
         kl_coef=settings.kl_coef,

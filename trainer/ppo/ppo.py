@@ -41,7 +41,6 @@ from trainer.ppo.job import PpoJob, build_job, input_files
 from trainer.ppo.step import warmed_up
 from trainer.ppo.updates import spoilt, take_steps
 from trainer.rollouts.rollout import Rollout
-from trainer.running.bad_steps import BadSteps
 from trainer.running.optimization import set_lr
 from trainer.running.progress import Progress
 from trainer.running.run import Run, open_run
@@ -70,9 +69,8 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
         WhetstoneError: an input is missing, unusable or does not fit the others.
     """
     with open_run("ppo", settings, input_files(settings)) as this:
-        job = build_job(settings, this.device, needs_reward_model=reward_fn is None)
+        job = build_job(settings, this.device, needs_reward_model=reward_fn is None, directory=this.own_directory)
         job.world = this.world
-        job.bad_steps = BadSteps(this.own_directory)
         try:
             stopped = _train(this, job, settings, reward_fn)
             job.export(this.directory)

@@ -29,7 +29,9 @@ class StageSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where tensors live; auto takes the first GPU when there is one."""
     skip_bad: bool = False
-    """Set unusable rows aside and count them, instead of stopping at the first one."""
+    """Set unusable rows aside (`quarantine.jsonl` in the output lists them), instead of stopping at the first one."""
+    max_bad_share: float = Field(0.01, ge=0, le=1)
+    """Largest share of the rows of one kind that may be set aside; more of them and the data are not to be trusted."""
 
 
 class TrainingSettings(StageSettings):

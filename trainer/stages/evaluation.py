@@ -69,7 +69,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         tokenizer = load_tokenizer(settings.policy)
         for directory in policies.values():
             require_same_tokenizer(tokenizer, load_tokenizer(directory), f"{settings.policy} and {directory}")
-        prompts, counts = _held_out_prompts(settings, tokenizer)
+        prompts, counts = _held_out_prompts(settings, tokenizer, this.directory)
         text = _held_out_text(settings, tokenizer, this.device)
         reward = ScalarModel.load(settings.reward, device=this.device) if settings.reward else None
         anchor = settings.reference or policies.get("reference") or policies.get("sft")
@@ -136,8 +136,10 @@ def text_loss(policy: PreTrainedModel, text: Text, micro_batch_tokens: int) -> f
     return total / tokens
 
 
-def _held_out_prompts(settings: EvaluateSettings, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Prompt], Counts]:
-    counts = Counts(bad=BadRows(settings.skip_bad))
+def _held_out_prompts(
+    settings: EvaluateSettings, tokenizer: PreTrainedTokenizerBase, directory: Path
+) -> tuple[list[Prompt], Counts]:
+    counts = Counts(bad=BadRows.of(settings, directory))
     limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
     prompts = [p for p in read_prompts(settings.prompts, tokenizer, limits, counts) if p.split != "train"]
     if not prompts:

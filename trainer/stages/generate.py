@@ -52,7 +52,7 @@ def run(settings: GenerateSettings) -> dict[str, Any]:
 def _generate(settings: GenerateSettings, device: torch.device, path: Path) -> dict[str, Any]:
     """Sample everything and write it to ``path``, one row a prompt."""
     tokenizer = load_tokenizer(settings.policy)
-    counts = Counts(bad=BadRows(settings.skip_bad))
+    counts = Counts(bad=BadRows.of(settings, path.parent if settings.output.suffix != ".jsonl" else None))
     limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
     prompts = read_prompts(settings.prompts, tokenizer, limits, counts)
     sampler = TransformersSampler(

@@ -37,7 +37,7 @@ def run(settings: PretrainSettings) -> dict[str, Any]:
     """
     _check(settings)
     with open_run("pretrain", settings, [*settings.text, *filter(None, (settings.init, settings.tokenizer))]) as run:
-        bad = BadRows(settings.skip_bad)
+        bad = BadRows.of(settings, run.own_directory)
         tokenizer = _tokenizer(run, settings)
         model = _model(settings, tokenizer).to(run.device)
         read = read_text_blocks if settings.packed else read_text_documents

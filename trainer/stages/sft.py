@@ -28,6 +28,7 @@ from trainer.data.reading import (
     Demonstration,
     Limits,
     TextBlocks,
+    by_id,
     held_out,
     read_demonstrations,
     read_text_blocks,
@@ -70,11 +71,11 @@ def fine_tune(stage: str, settings: DemonstrationSettings) -> dict[str, Any]:
         )
         limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
         limits = limits.within(context_tokens(policy))
-        counts = Counts(bad=BadRows(settings.skip_bad))
+        counts = Counts(bad=BadRows.of(settings, run.own_directory))
         train, valid = split(
-            read_demonstrations(settings.demonstrations, tokenizer, limits, counts), settings.valid_fraction
+            by_id(read_demonstrations(settings.demonstrations, tokenizer, limits, counts)), settings.valid_fraction
         )
-        gradient = _gradient(policy, tokenizer, train, settings, run.world)
+        gradient = _gradient(policy, tokenizer, train, settings, run.world, counts.bad)
         judged = settings if isinstance(settings, SftSettings) and valid else None
         per_epoch = gradient.order.batches_per_epoch
         steps = settings.max_steps or settings.epochs * per_epoch
@@ -236,12 +237,12 @@ def _gradient(
     train: Sequence[Demonstration],
     settings: DemonstrationSettings,
     world: World,
+    bad: BadRows,
 ) -> _Gradient:
     text_rows = max(round(settings.batch_size * settings.text_fraction), 1) if settings.text else 0
     text_rows = min(text_rows, settings.batch_size - 1)
     text = None
     if text_rows:
-        bad = BadRows(settings.skip_bad)
         read = read_text_blocks if settings.text_packed else read_text_documents
         text = read(settings.text, tokenizer, settings.text_block_tokens, seed=settings.seed, bad=bad)
     order = EpochOrder(len(train), settings.batch_size - text_rows, settings.seed)

@@ -131,6 +131,23 @@ def test_bad_preference_row_is_named_or_skipped(
     assert counts.bad.count == 1
 
 
+def test_completions_that_are_all_the_same_teach_nothing(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    same = preference(responses=[{"text": "b"}, {"text": "b"}])
+    with pytest.raises(InvalidRow, match="all completions are the same"):
+        read_preferences(write(tmp_path / "a.jsonl", same), tokenizer, LIMITS)
+
+
+def test_a_judgement_between_two_copies_of_one_text_is_dropped_and_counted(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    rows = [{"a": first, "b": second, "winner": "a"} for first, second in ((0, 1), (0, 2), (1, 2))]
+    row = preference(responses=[{"text": "b"}, {"text": "b"}, {"text": "c"}], comparisons=rows)
+    counts = Counts()
+    [group] = read_preferences(write(tmp_path / "a.jsonl", row), tokenizer, LIMITS, counts)
+    assert group.pairs == [(0, 2), (1, 2)]
+    assert counts.as_metrics()["pairs_of_the_same_text_dropped"] == 1
+
+
 def test_id_seen_before_is_refused_even_in_another_file(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     paths = write(tmp_path / "a.jsonl", preference()) + write(tmp_path / "b.jsonl", preference())
     with pytest.raises(InvalidRow, match=r"b.jsonl:1: duplicate id"):
@@ -213,13 +230,13 @@ def test_real_sets_are_read_whole(
     assert {group.source for group in found} == {name}
 
 
-def test_crowd_set_with_circular_labelers_is_refused_or_thinned(data_root: Path, stories_dir: Path) -> None:
+def test_a_crowd_whose_single_votes_go_in_circles_is_read_whole(data_root: Path, stories_dir: Path) -> None:
+    """Three of the ten rows have a worker whose votes on pairs of some fifty completions go in a circle."""
     path = [data_root / "pref-llmfao-crowd" / "comparisons.jsonl.gz"]
-    limits = Limits(prompt_tokens=1024, completion_tokens=64)
+    limits = Limits(prompt_tokens=1024, completion_tokens=100_000)
     with pytest.warns(UserWarning, match="no padding token"):
         tokenizer = load_tokenizer(stories_dir)
-    with pytest.raises(InvalidRow, match="cyclic preferences"):
-        read_preferences(path, tokenizer, limits)
-    counts = Counts(bad=BadRows(skip=True))
-    assert len(read_preferences(path, tokenizer, limits, counts)) == 7
-    assert counts.bad.reasons == {"cyclic preferences": 3}
+    counts = Counts()
+    groups = read_preferences(path, tokenizer, limits, counts)
+    assert len(groups) == 10
+    assert sum(len(group.pairs) + len(group.ties) for group in groups) + counts.same_pairs == 6827

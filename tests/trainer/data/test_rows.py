@@ -92,3 +92,49 @@ def test_row_that_cannot_be_parsed_is_counted_by_reason_without_its_details(tmp_
     assert dict(bad.reasons) == {"negative": 2}
     with pytest.raises(InvalidRow, match=r"negative: -2.*--skip-bad"):
         list(parse_rows(tmp_path / "a.jsonl", BadRows(), parse))
+
+
+def write(path: Path, *numbers: int) -> Path:
+    path.write_text("".join(json.dumps({"n": number}) + "\n" for number in numbers))
+    return path
+
+
+def positive(row: Row) -> int:
+    if row.fields["n"] < 0:
+        raise Unusable(f"negative: {row.fields['n']}")
+    return int(row.fields["n"])
+
+
+def test_rows_that_are_set_aside_are_listed_with_file_line_and_reason(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", 1, -2, 3, -4)
+    with path.open("ab") as file:
+        file.write(b"\xff\n\n")
+    for _ in range(2):  # a run that is started again lists each row once
+        bad = BadRows(skip=True, quarantine=tmp_path / "quarantine.jsonl", max_share=0.6)
+        assert list(parse_rows(path, bad, positive)) == [1, 3]
+        bad.settle("numbers")
+    assert (bad.seen, bad.count) == (5, 3)
+    listed = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
+    assert listed == [
+        {"file": str(path), "line": 2, "reason": "negative: -2"},
+        {"file": str(path), "line": 4, "reason": "negative: -4"},
+        {"file": str(path), "line": 5, "reason": "not UTF-8: byte 0 of the line"},
+    ]
+
+
+def test_more_than_the_allowed_share_is_refused_and_each_kind_counts_by_itself(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "a.jsonl", *range(99), -1), write(tmp_path / "b.jsonl", *range(48), -5, -6)
+    bad = BadRows(skip=True, quarantine=tmp_path / "quarantine.jsonl", max_share=0.01)
+    list(parse_rows(first, bad, positive))
+    bad.settle("numbers")
+    list(parse_rows(second, bad, positive))
+    with pytest.raises(DataError, match=r"2 of 50 rows of others are unusable, listed in .* --max-bad-share 0.01"):
+        bad.settle("others")
+    assert len((tmp_path / "quarantine.jsonl").read_text().splitlines()) == 3
+
+
+def test_nothing_bad_leaves_no_quarantine(tmp_path: Path) -> None:
+    bad = BadRows(skip=True, quarantine=tmp_path / "quarantine.jsonl", max_share=0.0)
+    list(parse_rows(write(tmp_path / "a.jsonl", 1, 2), bad, positive))
+    bad.settle("numbers")
+    assert not (tmp_path / "quarantine.jsonl").exists()
