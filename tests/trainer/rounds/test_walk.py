@@ -1,8 +1,8 @@
 """A round killed at every point it has, and begun again, is the round that nobody killed.
 
 The stages are stand-ins that leave ready outputs at once; ledger, files, snapshots, registration and the service are
-real. A walk is run in a forked process that kills itself (SIGKILL) before its n-th act, an act being a write to the ledger
-or a change to the file system; then another process finishes the round. For every n.
+real. A walk is run in a forked process that kills itself (SIGKILL) before its n-th act, an act being a write to the
+ledger or a change to the file system; then another process finishes the round. For every n.
 """
 
 import itertools
