@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation
+.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-resume
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -75,6 +75,9 @@ bench-overload: setup-test ## what happens when three times as much is asked as 
 
 bench-labelers: setup-test ## how soon a labeler is flagged who works against the others
 	@$(BIN)/python -m benchmarks.bench_labelers
+
+bench-resume: setup-test ## whether runs that are killed at any moment end in the same bits
+	@$(BIN)/python -m benchmarks.bench_resume
 
 bench-labels: setup-test ## whether acknowledged labels survive kills of the ledger, and what a label costs
 	@$(BIN)/python -m benchmarks.bench_labels
