@@ -38,6 +38,7 @@ from trainer.data.reading import Message
 from trainer.maths.kl_control import next_kl_coef
 from trainer.ppo.experience import make_experience, score_rollout
 from trainer.ppo.job import PpoJob, build_job, input_files
+from trainer.ppo.spending import spent
 from trainer.ppo.step import warmed_up
 from trainer.ppo.updates import spoilt, take_steps
 from trainer.rollouts.rollout import Rollout
@@ -62,7 +63,7 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
 
     Returns:
         The metrics: ``iterations``, ``episodes``, ``first`` and ``last`` iteration's figures, ``stopped`` (None, or
-        reason and iterations).
+        reason and iterations), ``skipped_steps``, and what KL the published policy has spent (`trainer.ppo.spending`).
 
     Raises:
         Diverged: a guard stopped the run before there was a good checkpoint.
@@ -74,6 +75,7 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
         try:
             stopped = _train(this, job, settings, reward_fn)
             job.export(this.directory)
+            spending = spent(job, settings)
         finally:
             job.sampler.close()
         return this.finish(
@@ -81,6 +83,8 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
                 "iterations": job.iteration,
                 "episodes": job.iteration * settings.batch_size,
                 "stopped": stopped,
+                "skipped_steps": job.bad_steps.skipped,
+                **spending,
                 "first": job.first_metrics,
                 "last": job.last_metrics,
                 "prompts": job.counts.as_metrics(),

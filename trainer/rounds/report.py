@@ -148,6 +148,8 @@ def gate_figures(found: dict[str, Any]) -> dict[str, Any]:
         "win_rate": found["win_rate"].get("live"),
         "win_rate_against_reference": found["win_rate"].get("reference"),
         "kl_nats": own["kl_nats"],
+        "kl_to_reference_nats": own.get("kl_to_reference_nats"),
+        "kl_to_parent_nats": own.get("kl_to_parent_nats"),
         "length_ratio": found["length_ratio"]["live"],
         "eos_rate": own["eos_rate"],
         "policies": found["policies"],

@@ -97,7 +97,7 @@ class Walk:
             *_text("--text", self.settings.pretraining),
             *(["--reward-model", str(self.root / judge.path)] if judge else []),
         )  # fmt: skip
-        figures = self._evaluate(self.work.made("sft"), parent, self.root / base.path, files)
+        figures = self._evaluate(self.work.made("sft"), parent, self.root / base.path, self.root / base.path, files)
         links = {"parent": base.version, "reference": base.version, "snapshot_id": snapshot.id}
         return self._register("sft", trained, figures, links)
 
@@ -110,15 +110,18 @@ class Walk:
             self._start(registered, files) if self.settings.ppo_start == "start" else self.root / reference.path
         )
         start = parent if parent.kind == "ppo" else reference
+        begun_from = self.root / start.path if start is parent else measured_to
         trained = self.work.run(
             "ppo",
-            "--policy", str(self.root / start.path if start is parent else measured_to),
+            "--policy", str(begun_from),
             "--reference", str(measured_to),
             "--reward", str(self.work.made("reward")),
             "--prompts", str(files / "prompts.parquet"),
             *_text("--pretraining", self.settings.pretraining),
         )  # fmt: skip
-        figures = self._evaluate(self.work.made("ppo"), parent, measured_to, files, self.work.made("reward"))
+        figures = self._evaluate(
+            self.work.made("ppo"), parent, begun_from, measured_to, files, self.work.made("reward")
+        )
         if trained.get("stopped"):
             figures["stopped"] = str(trained["stopped"]["reason"])
         links = {"parent": start.version, "reference": reference.version}
@@ -175,14 +178,14 @@ class Walk:
             file.unlink(missing_ok=True)
 
     def _evaluate(
-        self, made: Path, live: Policy, reference: Path, files: Path, reward: Path | None = None
+        self, made: Path, live: Policy, begun_from: Path, reference: Path, files: Path, reward: Path | None = None
     ) -> dict[str, Any]:
         """Return the gate's figures of a trained policy."""
         found = self.work.run(
             "evaluate",
             "--policy", str(made),
             "--against", f"live={self.root / live.path}", f"reference={reference}",
-            "--reference", str(reference),
+            "--reference", str(reference), "--parent", str(begun_from),
             "--prompts", str(files / "prompts.parquet"),
             *(["--reward", str(reward)] if reward else []),
             *_text("--pretraining", self.settings.held_out_text),

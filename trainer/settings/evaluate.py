@@ -21,6 +21,8 @@ class EvaluateSettings(StageSettings, LimitSettings):
     """Policies to compare it with, each as NAME=DIRECTORY."""
     reference: Path | None = None
     """Policy that every KL is measured to; without it the one called `reference` or `sft` among `against`, if any."""
+    parent: Path | None = None
+    """Policy that training started from; without it the one called `parent` or `live` among `against`, if any."""
     reward: Path | None = None
     """Reward model; without it there are no scores and no win rates."""
     prompts: list[Path]

@@ -8,6 +8,8 @@
         directory
         score_mean               mean reward-model score, or null without one
         kl_nats                  mean over completions of log p / p_reference, nats a completion; null without reference
+        kl_to_reference_nats     the same figure: what all releases since the reference have spent together
+        kl_to_parent_nats        the same to the policy that training started from; of `policy` only, null without it
         entropy_nats             mean entropy of the next-token distribution, nats a token
         eos_rate                 share of completions that ended with EOS
         length_tokens            mean length, EOS included
@@ -27,7 +29,7 @@ Knows models and files; the statistics are in ``win_rates``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         WhetstoneError: an input is missing, unusable or does not fit the others.
     """
     policies = {OWN_NAME: settings.policy} | named_directories(settings.against)
-    models = [*policies.values(), *filter(None, (settings.reward, settings.reference))]
+    models = [*policies.values(), *filter(None, (settings.reward, settings.reference, settings.parent))]
     with open_run("evaluate", settings, [*settings.prompts, *settings.pretraining, *models]) as this:
         tokenizer = load_tokenizer(settings.policy)
         for directory in policies.values():
@@ -85,6 +87,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
                 figures[name] = _figures(rollout, scored, completions[name], has_reference=reference is not None)
                 figures[name] |= {"directory": str(directory), "pretraining_loss": loss}
                 if name == OWN_NAME:
+                    figures[name]["kl_to_parent_nats"] = _kl_to_parent(rollout, policy, policies, settings)
                     own_probe = answer_probe(policy, tokenizer, prompts)
                 progress.update(number, {"eos_rate": figures[name]["eos_rate"]})
         report = {
@@ -186,6 +189,25 @@ def _complete(
     return rollout, scored
 
 
+def _kl_to_parent(
+    rollout: Rollout, policy: PreTrainedModel, policies: Mapping[str, Path], settings: EvaluateSettings
+) -> float | None:
+    """Mean KL of the policy's completions to the policy that training started from, in nats a completion."""
+    parent = settings.parent or policies.get("parent") or policies.get("live")
+    if parent is None:
+        return None
+    scored = score_rollout(
+        rollout,
+        policy=policy,
+        reference=load_policy(parent, device=policy.device),
+        value=None,
+        reward=None,
+        temperature=settings.temperature or 1.0,
+        micro_batch_tokens=settings.micro_batch_tokens,
+    )
+    return (scored.logprobs_BA - scored.ref_logprobs_BA).sum(1).mean().item()
+
+
 def _rows(rollout: Rollout, scored: Scored, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
     rows = list(completion_rows(rollout, tokenizer))
     if scored.scores_B is not None:
@@ -202,9 +224,11 @@ def _figures(
     scores = [row["score"] for row in rows] if scored.scores_B is not None else None
     kl_B = (scored.logprobs_BA - scored.ref_logprobs_BA).sum(1)
     tokens = [row["token_ids"] for row in rows]
+    kl_nats = kl_B.mean().item() if has_reference else None
     return {
         "score_mean": sum(scores) / len(scores) if scores else None,
-        "kl_nats": kl_B.mean().item() if has_reference else None,
+        "kl_nats": kl_nats,
+        "kl_to_reference_nats": kl_nats,
         "entropy_nats": (scored.entropies_BA.sum() / sum(lengths)).item(),
         "eos_rate": rollout.finished_B.float().mean().item(),
         "length_tokens": sum(lengths) / len(lengths),

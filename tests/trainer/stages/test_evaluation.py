@@ -46,6 +46,7 @@ def test_a_policy_against_itself_ties_everywhere(
     assert report["win_rate"]["sft"] == {"mean": 0.5, "low": 0.5, "high": 0.5, "n": 40}
     assert report["length_ratio"]["sft"] == 1.0
     assert report["policies"]["policy"]["kl_nats"] == 0.0
+    assert report["policies"]["policy"]["kl_to_parent_nats"] is None
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     assert written["win_rate"] == report["win_rate"]
 
@@ -59,6 +60,7 @@ def test_figures_agree_with_the_texts_and_scores_that_are_written(
             prompt_file,
             tmp_path / "out",
             against=[f"sft={tiny_policy_dir}"],
+            parent=tiny_policy_dir,
             reward=tiny_reward_dir,
             pretraining=[text_file],
         )
@@ -78,6 +80,7 @@ def test_figures_agree_with_the_texts_and_scores_that_are_written(
     assert rate["mean"] == pytest.approx(sum(wins) / 40)
     assert rate["low"] <= rate["mean"] <= rate["high"]
     assert figures["kl_nats"] != 0.0
+    assert figures["kl_to_reference_nats"] == figures["kl_nats"] == figures["kl_to_parent_nats"]
     assert report["policies"]["sft"]["kl_nats"] == 0.0
     assert figures["pretraining_loss"] > 0
     reward, tokenizer = ScalarModel.load(tiny_reward_dir), load_tokenizer(louder_dir)
