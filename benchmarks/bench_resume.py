@@ -102,21 +102,25 @@ def figures(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def trust_torn_checkpoints() -> None:
     """Control: checkpoints are written in place and no manifest is looked at."""
-    from trainer.running import checkpoint, run, workspace
+    from trainer.running import run, workspace
 
     def newest(root: Path, **_: object) -> Path | None:
         found = [*Path(root).glob("step-*"), *Path(root).glob(".step-*")]
         return max(found, key=lambda path: path.name.lstrip("."), default=None)
 
-    workspace._sweep = lambda work, result: None  # type: ignore[assignment]
-    checkpoint.latest_checkpoint = run.latest_checkpoint = newest  # type: ignore[assignment]
+    _replace(workspace, "_sweep", lambda work, result: None)
+    _replace(run, "latest_checkpoint", newest)
 
 
 def forget_generators() -> None:
     """Control: random generators are seeded, not restored."""
     from trainer.running import checkpoint
 
-    checkpoint.restore_random_state = lambda state, generators: None  # type: ignore[assignment]
+    _replace(checkpoint, "restore_random_state", lambda state, generators: None)
+
+
+def _replace(module: Any, name: str, by: Callable[..., Any]) -> None:
+    setattr(module, name, by)
 
 
 def control_cases(
@@ -146,8 +150,8 @@ def shepherd(tasks: Sequence[Callable[[Path], Any]], jobs: int, directory: Path,
             try:
                 os.close(pipe)
                 for number in range(job, len(tasks), jobs):
-                    found = json.dumps([number, tasks[number](directory / f"job-{job}")])
-                    os.write(far, (found + "\n").encode())
+                    line = json.dumps([number, tasks[number](directory / f"job-{job}")])
+                    os.write(far, (line + "\n").encode())
                 code = 0
             finally:
                 os._exit(code)

@@ -138,7 +138,8 @@ def killed_once(
 def digests(directory: Path) -> dict[str, str]:
     """Digests of a finished run's files and of its last checkpoint; its manifest was compared with its files."""
     artifacts.verify(directory / "out")
-    return result_digests(directory / "out") | json.loads((directory / _CHECKPOINT).read_text())
+    checkpoint: dict[str, str] = json.loads((directory / _CHECKPOINT).read_text())
+    return result_digests(directory / "out") | checkpoint
 
 
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -205,7 +205,7 @@ def _write_tensors(path: Path, content: Mapping[str, Any]) -> str:
     """Write nested tensors and plain values; return the SHA-256 of the file."""
     file = _Hashed(path)
     try:
-        torch.save(dict(content), file)
+        torch.save(dict(content), cast(IO[bytes], file))
         file.close()
     except RuntimeError:
         if file.error is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ def random_state(generators: Mapping[str, torch.Generator]) -> dict[str, Any]:
     Returns:
         ``python`` and ``numpy`` (tuples and numbers), ``torch`` (CPU), ``cuda`` (one a device), ``generators`` by name.
     """
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    kind, keys, position, has_gauss, cached = cast(
+        tuple[str, np.ndarray, int, int, float], np.random.get_state(legacy=True)
+    )
     return {
         "python": random.getstate(),
         "numpy": (kind, torch.tensor(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),

@@ -153,7 +153,7 @@ class Run:
         Raises:
             DiskFull: there is no room for the checkpoints to come.
         """
-        if self.world.main and getattr(self.settings, "checkpoint_every", 0):
+        if self.world.main and getattr(self.settings, "checkpoint_every", False):
             require_room(self.checkpoints, checkpoint_bytes(modules, optimizers))
         path = self.latest_checkpoint(good_only=good_only, before=before)
         if path is None:
@@ -228,7 +228,7 @@ def prepare(settings: StageSettings) -> torch.device:
     if wanted == "cpu":
         # Sums over repeated indices are otherwise shared out between threads, in whatever order they come.
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a property of the module
     return torch.device(wanted)
 
 
