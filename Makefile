@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-resume
+.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-incremental bench-resume
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -81,6 +81,9 @@ bench-resume: setup-test ## whether runs that are killed at any moment end in th
 
 bench-labels: setup-test ## whether acknowledged labels survive kills of the ledger, and what a label costs
 	@$(BIN)/python -m benchmarks.bench_labels
+
+bench-incremental: setup-test ## whether incremental reward models keep up with full retraining, and at what share of its compute
+	@$(BIN)/python -m benchmarks.bench_incremental
 
 clean: ## remove what was built and run, except the environment
 	rm -rf var .mypy_cache .ruff_cache .pytest_cache
