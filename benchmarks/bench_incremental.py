@@ -3,8 +3,9 @@
 Both sides start from the same fine-tuned policy and the same first round. From then on one side is trained anew on all
 comparisons so far each round; the other goes on with its reward model: fresh comparisons once, and some old ones.
 Compute is what goes through the model forward and backward in ten rounds, in tokens and in CPU-seconds; scoring of
-held-out rows costs both sides the same and is left out. Every run leaves its directory behind, so that a benchmark
-that was interrupted goes on where it was.
+held-out rows costs both sides the same and is left out. It is measured with the first seed: full retraining of another
+seed is done in the last round only, because the rounds before it have no influence on what it ends with. Every run
+leaves its directory behind, so that a benchmark that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -40,12 +41,18 @@ def main() -> None:
     world = World(DIRECTORY, PROMPTS_A_ROUND, HELD_OUT)
     options = dict(word.split("=", 1) for word in given.set)
     sides = [given.only] if given.only else list(SIDES)
-    runs = [(seed, side, number) for seed in given.seeds for side in sides for number in range(ROUNDS)]
+    runs = [
+        (seed, side, number)
+        for seed in given.seeds
+        for side in sides
+        for number in range(ROUNDS)
+        if side == "incremental" or seed == given.seeds[0] or number == ROUNDS - 1
+    ]
     measured: dict[int, dict[str, list[Figures]]] = {seed: {side: [] for side in sides} for seed in given.seeds}
     for seed, side, number in tqdm(runs, desc="incremental", unit="run"):
         measured[seed][side].append(measure(world, seed, side, number, options if side == "incremental" else {}))
-    for seed in given.seeds:
-        log(f"seed {seed}: " + json.dumps({side: found[-1]["held_out"] for side, found in measured[seed].items()}))
+        if number == ROUNDS - 1:
+            log(f"seed {seed}, {side}: " + json.dumps(measured[seed][side][-1]["held_out"]))
     if not given.only:
         figures = summary([compare(measured[seed]) for seed in given.seeds])
         report("incremental", figures | {"prompts_a_round": PROMPTS_A_ROUND, "options": options}, bars(figures))
@@ -73,21 +80,17 @@ def measure(world: World, seed: int, side: str, number: int, options: Mapping[st
 
 
 def compare(sides: Mapping[str, Sequence[Figures]]) -> Figures:
-    """Return one seed's figures: costs of ten rounds, and agreement after the last; points are percent points."""
-    full, own = sides["full"], sides["incremental"]
+    """Return one seed's figures: costs of ten rounds if both sides ran them all, and agreement after the last.
 
-    def cost(runs: Sequence[Figures], key: str) -> float:
-        return float(sum(run[key] for run in runs))
+    Args:
+        sides: each side's runs in order, the last round at the end; points are percent points.
+    """
+    full, own = sides["full"], sides["incremental"]
 
     def points(run: Figures, part: str, key: str = "accuracy") -> float:
         return 100 * float(run["held_out"][part][key])
 
-    return {
-        "tokens_share": cost(own, "train_tokens") / cost(full, "train_tokens"),
-        "cpu_share": cost(own, "train_cpu_s") / cost(full, "train_cpu_s"),
-        "tokens_share_of_the_last_round": own[-1]["train_tokens"] / full[-1]["train_tokens"],
-        "cpu_s_full": cost(full, "train_cpu_s"),
-        "cpu_s_incremental": cost(own, "train_cpu_s"),
+    return (costs(full, own) if len(full) == len(own) else {}) | {
         "accuracy_full": points(full[-1], "all"),
         "accuracy_incremental": points(own[-1], "all"),
         "behind_full_points": points(full[-1], "all") - points(own[-1], "all"),
@@ -99,11 +102,26 @@ def compare(sides: Mapping[str, Sequence[Figures]]) -> Figures:
     }
 
 
+def costs(full: Sequence[Figures], own: Sequence[Figures]) -> Figures:
+    """Return what ten rounds cost on both sides, forward and backward, and the shares."""
+
+    def cost(runs: Sequence[Figures], key: str) -> float:
+        return float(sum(run[key] for run in runs))
+
+    return {
+        "tokens_share": cost(own, "train_tokens") / cost(full, "train_tokens"),
+        "cpu_share": cost(own, "train_cpu_s") / cost(full, "train_cpu_s"),
+        "tokens_share_of_the_last_round": own[-1]["train_tokens"] / full[-1]["train_tokens"],
+        "cpu_s_full": cost(full, "train_cpu_s"),
+        "cpu_s_incremental": cost(own, "train_cpu_s"),
+    }
+
+
 def summary(seeds: Sequence[Figures]) -> Figures:
     """Return each figure's mean over seeds with its 95 % interval (Student's t), and the seeds' own values."""
     found: Figures = {}
     for name in seeds[0]:
-        values = [float(each[name]) for each in seeds]
+        values = [float(each[name]) for each in seeds if name in each]
         half = math.nan
         if len(values) in STUDENT_T:
             half = STUDENT_T[len(values)] * statistics.stdev(values) / math.sqrt(len(values))

@@ -31,6 +31,10 @@ def test_costs_are_those_of_all_rounds_and_points_those_of_the_last() -> None:
     assert found["forgotten_of_the_first_round_points"] == pytest.approx(1.0)
     assert found["behind_full_on_the_first_round_points"] == pytest.approx(6.0)
     assert found["above_length_points"] == pytest.approx(25.0)
+    once = compare({"full": full[-1:], "incremental": own})
+    assert once["behind_full_points"] == found["behind_full_points"]
+    assert "tokens_share" not in once
+    assert summary([found, once])["tokens_share"]["seeds"] == [found["tokens_share"]]
 
 
 def test_interval_is_students() -> None:
