@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -205,8 +206,8 @@ def _write_tensors(path: Path, content: Mapping[str, Any]) -> str:
     """Write nested tensors and plain values; return the SHA-256 of the file."""
     file = _Hashed(path)
     try:
-        torch.save(dict(content), cast(IO[bytes], file))
-        file.close()
+        with closing(file):
+            torch.save(dict(content), cast(IO[bytes], file))
     except RuntimeError:
         if file.error is not None:
             raise file.error from None
