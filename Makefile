@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-incremental bench-resume
+.PHONY: help demo up test check format docs setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-incremental bench-resume bench-preferences
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -84,6 +84,9 @@ bench-labels: setup-test ## whether acknowledged labels survive kills of the led
 
 bench-incremental: setup-test ## whether incremental reward models keep up with full retraining, and at what share of its compute
 	@$(BIN)/python -m benchmarks.bench_incremental
+
+bench-preferences: setup-test ## what a small reward model learns of six sets of real preferences, beside length and a bag of words
+	@$(BIN)/python -m benchmarks.bench_preferences
 
 clean: ## remove what was built and run, except the environment
 	rm -rf var .mypy_cache .ruff_cache .pytest_cache
