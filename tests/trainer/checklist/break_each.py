@@ -42,6 +42,8 @@ HEAVY = (
     "pytest_timeout",
 )  # fmt: skip
 """Imported before the forks; nothing of ours is, so that a child imports the broken source."""
+TABLE = pytest.StashKey[list[dict[str, Any]]]()
+"""Where a test run keeps the verdicts until its end."""
 NO_TEST_FAILURE = (ImportError, SyntaxError, NameError)
 """A mutation that does not even run shows nothing."""
 

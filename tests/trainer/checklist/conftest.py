@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.trainer.checklist.break_each import TABLE
 from trainer.ppo.job import PpoJob, build_job
 from trainer.settings.ppo import PpoSettings
 
@@ -44,3 +45,14 @@ def ppo_job() -> Callable[[PpoSettings], PpoJob]:
         return build_job(settings, torch.device("cpu"), needs_reward_model=settings.reward is not None)
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print what became of every broken detail."""
+    found = config.stash.get(TABLE, [])
+    if not found:
+        return
+    noticed = sum(each["verdict"] == "noticed" for each in found)
+    terminalreporter.section(f"the trainer's checklist: {noticed} of {len(found) - 1} broken details noticed")
+    for each in found:
+        terminalreporter.write_line(f"{each['verdict']:9} {each['s']:5.1f} s  {each['name']}")

@@ -2,5 +2,7 @@
 
 from tests.trainer.checklist.mutations_01_17 import FIRST
 from tests.trainer.checklist.mutations_18_30 import SECOND
+from tests.trainer.checklist.mutations_31_41 import THIRD
+from tests.trainer.checklist.mutations_42_50 import FOURTH
 
-MUTATIONS = [*FIRST, *SECOND]
+MUTATIONS = [*FIRST, *SECOND, *THIRD, *FOURTH]

@@ -125,7 +125,7 @@ SECOND = [
     ),
     Mutation(
         26, "trainer.ppo.step",
-        "return nn.utils.clip_grad_norm_(parameters, max_norm).cpu()", "return _norm(parameters)",
+        "return clip_gradient(parameters, max_norm).cpu()", "return _norm(parameters)",
         "PPO measures the norm and does not clip",
     ),
     Mutation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -55,7 +56,7 @@ def test_item_45_every_episode_once_an_inner_epoch(
     order = EpochOrder(10, 4, seed=1)
     batches = [[order.next() for _ in range(order.batches_per_epoch)] for _ in range(2)]
     assert [len(batch) for batch in batches[0]] == [4, 4, 2]
-    assert all(sorted(sum(epoch, [])) == list(range(10)) for epoch in batches)
+    assert all(sorted(itertools.chain(*epoch)) == list(range(10)) for epoch in batches)
     assert batches[0] != batches[1]
 
 
@@ -113,9 +114,9 @@ def test_item_46_ten_iterations_are_five_a_kill_and_five(
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = [
         SftSettings(
-            output=tmp_path / name, policy=tiny_policy_dir, demonstrations=[tmp_path / "d.jsonl"], dropout=0.2, epochs=4,
-            batch_size=4, lr=1e-3, valid_fraction=0.0, max_prompt_tokens=64, max_completion_tokens=16, threads=1,
-            device="cpu", checkpoint_every=5,
+            output=tmp_path / name, policy=tiny_policy_dir, demonstrations=[tmp_path / "d.jsonl"], dropout=0.2,
+            epochs=4, batch_size=4, lr=1e-3, valid_fraction=0.0, max_prompt_tokens=64, max_completion_tokens=16,
+            threads=1, device="cpu", checkpoint_every=5,
         )
         for name in ("sft", "sft-again")
     ]  # fmt: skip
@@ -169,15 +170,22 @@ def test_item_47_float32_where_it_matters(
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scored.append(
                 score_rollout(
-                    rollout, policy=policy, reference=policy, value=value, reward=value, temperature=1.0,
+                    rollout,
+                    policy=policy,
+                    reference=policy,
+                    value=value,
+                    reward=value,
+                    temperature=1.0,
                     micro_batch_tokens=999,
-                )  # fmt: skip
+                )
             )
             scalars = value._scalars(hidden)
         assert torch.allclose(scalars, exact_head, atol=1e-5)
     full, half_ = scored
     assert half_.scores_B is not None
-    assert {t.dtype for t in (half_.logprobs_BA, half_.values_BA, half_.entropies_BA, half_.scores_B)} == {torch.float32}
+    assert {t.dtype for t in (half_.logprobs_BA, half_.values_BA, half_.entropies_BA, half_.scores_B)} == {
+        torch.float32
+    }
     assert torch.allclose(half_.entropies_BA, full.entropies_BA, rtol=1e-2, atol=1e-2)
     assert torch.equal(half_.logprobs_BA, half_.ref_logprobs_BA)
     figures = {}
