@@ -51,10 +51,13 @@ class TrainingSettings(StageSettings):
     """Run the forward pass in bfloat16 (autocast); weights, optimizer and losses stay float32."""
     max_steps: int = Field(0, ge=0)
     """Stop after this many optimizer steps; 0 runs to the end. The schedule is that of the shortened run."""
-    checkpoint_every: int = Field(0, ge=0)
+    checkpoint_every: int = Field(100, ge=0)
     """Optimizer steps between checkpoints that a killed run resumes from; 0 writes none."""
     tensorboard: bool = False
     """Write TensorBoard event files into ``tensorboard/`` of the output, beside ``metrics.jsonl``."""
+    shard: bool = False
+    """Under torchrun, split models over the processes on CPUs too (FSDP2), instead of one whole copy in each; on GPUs
+    they always are."""
     peer_timeout_s: float = Field(600.0, gt=0)
     """Under torchrun, seconds that a process waits for the others before the run ends with an error."""
 
