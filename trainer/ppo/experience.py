@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from trainer.maths.advantages import gae, penalise_missing_eos, token_rewards, whiten
 from trainer.maths.logprobs import kl_k3
+from trainer.maths.win_rates import rank_correlation
 from trainer.models.actions import action_positions, entropies, logits_at, target_logprobs, to_actions
 from trainer.models.scalar import ScalarModel
 from trainer.rollouts.rollout import Rollout
@@ -231,16 +232,20 @@ def _objective_metrics(
     """Means over episodes (``objective/``, ``episode/``) and over actions (``ppo/policy/entropy_avg``).
 
     An episode is empty when its only action is EOS. ``objective/kl`` is the mean of k1: unbiased, not clamped, and
-    negative by chance where the policies hardly differ, which ``objective/kl_negative`` (0 or 1) flags.
+    negative by chance where the policies hardly differ, which ``objective/kl_negative`` (0 or 1) flags;
+    ``objective/kl_error`` is its standard error;
+    ``objective/length_spearman`` is the rank correlation of length and score.
     """
     kl_B = (scored.logprobs_BA - scored.ref_logprobs_BA).sum(1)
     actions = rollout.completion_tokens_B.sum()
     return {
         "objective/kl": kl_B.mean().item(),
+        "objective/kl_error": kl_B.std(correction=0).item() / len(kl_B) ** 0.5,
         "objective/kl_negative": float(kl_B.mean().item() < 0),
         "objective/kl_coef": kl_coef,
         "objective/entropy": -scored.logprobs_BA.sum(1).mean().item(),
         "objective/scores": scores_B.float().mean().item(),
+        "objective/length_spearman": rank_correlation(rollout.completion_tokens_B.tolist(), scores_B.tolist()),
         "objective/scores_std": scores_B.float().std(correction=0).item(),
         "objective/non_score_reward": (-kl_coef * kl_B).mean().item(),
         "objective/rlhf_reward": (paid_B - kl_coef * kl_B).mean().item(),

@@ -14,6 +14,8 @@ from trainer.settings.guards import BUDGET_STOP, GuardSettings
 
 _NOT_NOTHING = 0.1
 """EOS rate at the start from which on a rate of 0 is a fall to nothing, and not chance."""
+_ERRORS = 2.0
+"""Standard errors by which a single measurement must be over 1.5 times the budget: small batches measure roughly."""
 _AT_ONCE = ("budget",)
 """Rules that wait for no second iteration: what is spent is spent."""
 
@@ -87,12 +89,13 @@ class Guards:
         floor = limits.min_entropy_ratio * first["ppo/policy/entropy_avg"]
         start = first["episode/eos_rate"]
         most = BUDGET_STOP * limits.kl_budget_nats or math.inf
+        beyond_doubt = kl - _ERRORS * metrics.get("objective/kl_error", 0.0)
         return {
             "kl": f"KL {kl:.3g} nats an episode is over its limit of {limits.max_kl_nats:g}"
             if kl > limits.max_kl_nats
             else "",
             "budget": f"KL {kl:.3g} nats an episode is over {BUDGET_STOP:g} times the budget of {most / BUDGET_STOP:g}"
-            if kl > most
+            if beyond_doubt > most
             else "",
             "eos": f"EOS rate fell from {start:.3g} to {eos:.3g}: completions run into the length cap"
             if start - eos > limits.max_eos_drop or (eos == 0 and start >= _NOT_NOTHING)

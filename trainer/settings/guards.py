@@ -20,7 +20,8 @@ class GuardSettings(BaseModel):
     """Largest mean KL of an episode to the reference, in nats."""
     kl_budget_nats: float = Field(0.0, ge=0)
     """Mean KL of an episode to the reference that this policy may spend: the coefficient aims at it (as at
-    `kl_target_nats`), and the run stops where it measures 1.5 times as much. 0 sets none, as in the paper."""
+    `kl_target_nats`), and the run stops where it measures 1.5 times as much, by two standard errors. 0 sets none, as
+    in the paper."""
     max_update_kl_nats: float = Field(0.0, ge=0)
     """Mean KL per token that one iteration may move the policy; where a minibatch measures 1.5 times as much, the
     iteration's other minibatches are left out. 0 sets none, as in the paper."""

@@ -89,6 +89,7 @@ def test_the_kl_budget_stops_at_once_at_one_and_a_half_times_and_not_before() ->
     guards = Guards(GuardSettings(kl_budget_nats=10.0, guard_patience=3))
     assert guards.check(HEALTHY | {"objective/kl": 14.9}) is None
     assert guards.healthy
+    assert guards.check(HEALTHY | {"objective/kl": 16.0, "objective/kl_error": 0.6}) is None
     assert (
         guards.check(HEALTHY | {"objective/kl": 15.1}) == "KL 15.1 nats an episode is over 1.5 times the budget of 10"
     )
