@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from trainer.maths.shards import local, spread
+
 
 class ParameterAverage:
     """The average of the parameters after each iteration, begun at their initial values.
@@ -30,8 +32,8 @@ class ParameterAverage:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move every average (1 - decay) of the way to the model's present parameter."""
-        present = [p.detach().float() for _, p in _followed(model)]
-        torch._foreach_lerp_(list(self._average.values()), present, 1.0 - self._decay)
+        present = [local(p.detach()).float() for _, p in _followed(model)]
+        torch._foreach_lerp_([local(each) for each in self._average.values()], present, 1.0 - self._decay)
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:
@@ -54,7 +56,7 @@ class ParameterAverage:
             odd = sorted(state.keys() ^ self._average.keys())[:3]
             raise ValueError(f"the saved average belongs to another model; names that differ begin with {odd}")
         for name, tensor in state.items():
-            self._average[name].copy_(tensor)
+            self._average[name].copy_(spread(tensor, self._average[name]))
 
 
 def _followed(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -20,14 +20,16 @@ from trainer.models.ema import ParameterAverage
 from trainer.models.policies import load_policy, load_tokenizer, require_same_tokenizer, save_policy
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.guards import Guards
+from trainer.ppo.reward_curve import RewardCurve
 from trainer.ppo.step import Learner, Text
 from trainer.rollouts.rollout import Rollout, Sampler
 from trainer.rollouts.together import sample_together
 from trainer.rollouts.transformers_sampler import TransformersSampler
 from trainer.running.bad_steps import BadSteps
-from trainer.running.distributed import ALONE, World
+from trainer.running.distributed import ALONE, World, world_size
 from trainer.running.optimization import adamw
 from trainer.running.run import Run
+from trainer.running.sharding import gathered, pull, shard
 from trainer.settings.ppo import PpoSettings
 
 _AVERAGE_PREFIX = "average."
@@ -48,6 +50,7 @@ class PpoJob:
         text: pretraining blocks, or None.
         guards: watch over the metrics.
         bad_steps: count the optimizer steps that were skipped.
+        curve: scores against KL, where a held-out reward model judges too.
         counts: what reading the prompts left out.
         device: where tensors live.
         kl_coef: of the next iteration.
@@ -71,6 +74,7 @@ class PpoJob:
     kl_coef: float
     world: World = ALONE
     bad_steps: BadSteps = field(default_factory=lambda: BadSteps(None))
+    curve: RewardCurve = field(default_factory=RewardCurve)
     iteration: int = 0
     first_metrics: dict[str, float] = field(default_factory=dict)
     last_metrics: dict[str, float] = field(default_factory=dict)
@@ -85,7 +89,8 @@ class PpoJob:
     def sample(self, prompts: Sequence[Sequence[int]], seed: int) -> Rollout:
         """One completion of each prompt, every process doing its share."""
         eos_id, pad_id = int(self.tokenizer.eos_token_id), int(self.tokenizer.pad_token_id)
-        return sample_together(self.sampler, prompts, seed, self.world, eos_id=eos_id, pad_id=pad_id)
+        with gathered(self.learner.policy):
+            return sample_together(self.sampler, prompts, seed, self.world, eos_id=eos_id, pad_id=pad_id)
 
     def next_text(self, settings: PpoSettings) -> Text | None:
         """The pretraining blocks of the next optimizer step; None when the term is off."""
@@ -110,6 +115,7 @@ class PpoJob:
                 "text_cursor": self.text.cursor if self.text else 0,
                 "guards": self.guards.state_dict(),
                 "bad_steps": self.bad_steps.state_dict(),
+                "curve": self.curve.state_dict(),
                 "first": self.first_metrics,
                 "last": self.last_metrics,
             },
@@ -138,6 +144,7 @@ class PpoJob:
         self.first_metrics, self.last_metrics = found.state["first"], found.state["last"]
         self.guards.load_state_dict(found.state["guards"])
         self.bad_steps.load_state_dict(found.state["bad_steps"])
+        self.curve.load_state_dict(found.state["curve"])
         if self.text is not None:
             self.text.cursor = found.state["text_cursor"]
         return True
@@ -145,13 +152,19 @@ class PpoJob:
     def export(self, directory: Path) -> None:
         """Write the averaged policy to the directory and the value model to ``value/`` in it."""
         self.average.copy_to(self.learner.policy)
+        policy, value = pull(self.learner.policy), pull(self.learner.value)
         if self.world.main:
-            save_policy(self.learner.policy, self.tokenizer, directory)
-            self.learner.value.save(directory / "value")
+            save_policy(policy, self.tokenizer, directory)
+            value.save(directory / "value")
 
 
 def build_job(
-    settings: PpoSettings, device: torch.device, *, needs_reward_model: bool, directory: Path | None = None
+    settings: PpoSettings,
+    device: torch.device,
+    *,
+    needs_reward_model: bool,
+    directory: Path | None = None,
+    world: World = ALONE,
 ) -> PpoJob:
     """Load models and data for a run that has not begun.
 
@@ -160,18 +173,21 @@ def build_job(
         device: where tensors live.
         needs_reward_model: nothing else scores the completions.
         directory: where rows and batches that were set aside are listed; None lists none.
+        world: processes that work on the run.
 
     Raises:
         ConfigError: no reward model and no value model to start from, or tokenizers that differ.
         WhetstoneError: an input is missing or unusable.
     """
     tokenizer = load_tokenizer(settings.policy)
-    for other in filter(None, (settings.reference, settings.reward, settings.value)):
+    for other in filter(None, (settings.reference, settings.reward, settings.value, settings.held_out_reward)):
         if any((other / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
             require_same_tokenizer(tokenizer, load_tokenizer(other), f"{settings.policy} and {other}")
     policy = load_policy(settings.policy, device=device, lora=settings, seed=settings.seed)
     reference = _reference(settings, policy, device)
     reward, value = _scalar_models(settings, device, needs_reward_model)
+    for model in filter(None, (policy, reference, reward, value)):
+        shard(model, world)
     counts = Counts(bad=BadRows.of(settings, directory))
     limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
     prompts = by_id(read_prompts(settings.prompts, tokenizer, limits, counts))
@@ -198,9 +214,11 @@ def build_job(
         text=text,
         guards=Guards(settings),
         bad_steps=BadSteps(directory),
+        curve=RewardCurve.of(settings, device),
         counts=counts,
         device=device,
         kl_coef=settings.kl_coef,
+        world=world,
     )
 
 
@@ -214,6 +232,8 @@ def make_sampler(settings: PpoSettings, policy: PreTrainedModel, tokenizer: PreT
             max_completion_tokens=settings.max_completion_tokens,
             temperature=settings.temperature,
         )
+    if world_size() > 1:
+        raise ConfigError("--sampler vllm runs in one process as yet; --sampler transformers runs in several")
     from trainer.rollouts.vllm_sampler import VllmSampler  # importing vLLM takes seconds
 
     return VllmSampler(
@@ -241,7 +261,9 @@ def epoch_order(total: int, start: int, count: int, seed: int) -> list[int]:
 
 def input_files(settings: PpoSettings) -> list[Path]:
     """The files and models whose bytes make two runs the same one."""
-    models = filter(None, (settings.policy, settings.reference, settings.reward, settings.value))
+    models = filter(
+        None, (settings.policy, settings.reference, settings.reward, settings.value, settings.held_out_reward)
+    )
     return [*settings.prompts, *settings.pretraining, *models]
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from trainer.data.reading import Message
 from trainer.maths.kl_control import next_kl_coef
 from trainer.ppo.experience import make_experience, score_rollout
 from trainer.ppo.job import PpoJob, build_job, input_files
+from trainer.ppo.reward_curve import RewardFunction
 from trainer.ppo.spending import spent
 from trainer.ppo.step import warmed_up
 from trainer.ppo.updates import spoilt, take_steps
@@ -47,11 +48,13 @@ from trainer.running.progress import Progress
 from trainer.running.run import Run, open_run
 from trainer.settings.ppo import PpoSettings
 
-RewardFunction = Callable[[Sequence[list[Message]], Sequence[str], Sequence[bool]], Sequence[float]]
-"""Scores of completions from prompts' messages, completions' texts and whether each ended with EOS."""
+_Rules = tuple[RewardFunction | None, RewardFunction | None]
+"""What scores instead of the reward model, and instead of the held-out one."""
 
 
-def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -> dict[str, Any]:
+def run_ppo(
+    settings: PpoSettings, *, reward_fn: RewardFunction | None = None, held_out_fn: RewardFunction | None = None
+) -> dict[str, Any]:
     """Train a policy and publish it: weights, tokenizer, ``value/`` and ``metrics.json`` in the output directory.
 
     An interrupted run goes on from its newest checkpoint, and ends in the same bits. A run that a guard stops
@@ -60,22 +63,31 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
     Args:
         settings: what to train and how.
         reward_fn: scores completions instead of the reward model, such as a known rule.
+        held_out_fn: scores them for the over-optimisation curve only, instead of the held-out reward model.
 
     Returns:
         The metrics: ``iterations``, ``episodes``, ``first`` and ``last`` iteration's figures, ``stopped`` (None, or
-        reason and iterations), ``skipped_steps``, and what KL the published policy has spent (`trainer.ppo.spending`).
+        reason and iterations), ``skipped_steps``, and what KL the published policy has spent (`trainer.ppo.spending`),
+        and ``reward_curve`` (`trainer.ppo.reward_curve`).
 
     Raises:
         Diverged: a guard stopped the run before there was a good checkpoint.
         WhetstoneError: an input is missing, unusable or does not fit the others.
     """
     with open_run("ppo", settings, input_files(settings)) as this:
-        job = build_job(settings, this.device, needs_reward_model=reward_fn is None, directory=this.own_directory)
-        job.world = this.world
+        job = build_job(
+            settings,
+            this.device,
+            needs_reward_model=reward_fn is None,
+            directory=this.own_directory,
+            world=this.world,
+        )
         try:
-            stopped = _train(this, job, settings, reward_fn)
+            stopped = _train(this, job, settings, (reward_fn, held_out_fn))
             job.export(this.directory)
             spending = spent(job, settings)
+            if this.world.main:
+                job.curve.write(this.directory)
         finally:
             job.sampler.close()
         return this.finish(
@@ -85,6 +97,7 @@ def run_ppo(settings: PpoSettings, *, reward_fn: RewardFunction | None = None) -
                 "stopped": stopped,
                 "skipped_steps": job.bad_steps.skipped,
                 **spending,
+                "reward_curve": job.curve.report(),
                 "first": job.first_metrics,
                 "last": job.last_metrics,
                 "prompts": job.counts.as_metrics(),
@@ -97,7 +110,12 @@ def run(settings: PpoSettings) -> dict[str, Any]:
     return run_ppo(settings)
 
 
-def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None = None) -> dict[str, float]:
+def iterate(
+    job: PpoJob,
+    settings: PpoSettings,
+    reward_fn: RewardFunction | None = None,
+    held_out_fn: RewardFunction | None = None,
+) -> dict[str, float]:
     """Sample, score and learn from one batch of episodes; return the iteration's metrics.
 
     Steps whose numbers are not finite are skipped and counted (`trainer.ppo.updates`); where the scored batch itself
@@ -130,6 +148,7 @@ def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
             scores_B = scored.scores_B
         else:
             scores_B = _rule_scores(reward_fn, [p.messages for p in prompts], rollout, job)
+        held_out = _held_out_scores(held_out_fn, [p.messages for p in prompts], rollout, job, settings)
         experience, metrics = make_experience(rollout, scored, scores_B, settings, kl_coef=job.kl_coef)
         scored_s = time.perf_counter()
         ids = [prompt.id for prompt in prompts]
@@ -141,6 +160,7 @@ def iterate(job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None
             job.bad_steps.bad(job.iteration, reason, rows)
             metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         else:
+            metrics |= job.curve.add(job.iteration, metrics, held_out) if held_out else {}
             metrics |= take_steps(job, experience, ids, settings)
             job.average.update(job.learner.policy)
     job.iteration += 1
@@ -171,11 +191,11 @@ class _Stop:
     may_go_back: bool = False
 
 
-def _train(this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None) -> dict[str, Any] | None:
+def _train(this: Run, job: PpoJob, settings: PpoSettings, rules: _Rules) -> dict[str, Any] | None:
     """Iterate to the end, or to a guard's stop; return what stopped the run, the job being at its last good state."""
     job.resume(this)
     job.bad_steps.forget_after(job.iteration)
-    while (stop := _walk(this, job, settings, reward_fn)) is not None:
+    while (stop := _walk(this, job, settings, rules)) is not None:
         stopped_at = job.iteration
         # A checkpoint's weights are measured by the iteration after it: those that measured badly are not good ones.
         if not job.resume(this, good_only=True, before=stop.good_before):
@@ -187,13 +207,13 @@ def _train(this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunct
     return None
 
 
-def _walk(this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFunction | None) -> _Stop | None:
+def _walk(this: Run, job: PpoJob, settings: PpoSettings, rules: _Rules) -> _Stop | None:
     """Iterate until the end or a stop, writing checkpoints; those of sick iterations are marked as such."""
     bar = Progress("ppo", settings.iterations, this.own_directory, start=job.iteration, stream=this.stream,
                    tensorboard=settings.tensorboard)  # fmt: skip
     with bar as progress, this.stop.after_steps():
         while job.iteration < settings.iterations:
-            metrics = iterate(job, settings, reward_fn)
+            metrics = iterate(job, settings, *rules)
             verdict = job.guards.check(metrics) if "objective/kl" in metrics else None
             metrics |= job.guards.alarms()
             job.record(metrics)
@@ -210,6 +230,21 @@ def _walk(this: Run, job: PpoJob, settings: PpoSettings, reward_fn: RewardFuncti
                 this.stop.now(f"after iteration {job.iteration} of {settings.iterations}")
     job.bad_steps.require_one_good()
     return None
+
+
+def _held_out_scores(
+    held_out_fn: RewardFunction | None,
+    messages: Sequence[list[Message]],
+    rollout: Rollout,
+    job: PpoJob,
+    settings: PpoSettings,
+) -> list[float]:
+    """Scores by the judge that nothing is trained on; none without one."""
+    if held_out_fn is not None:
+        return _rule_scores(held_out_fn, messages, rollout, job).tolist()
+    if job.curve.judge is not None:
+        return job.curve.scores(rollout, int(job.tokenizer.pad_token_id), settings.micro_batch_tokens)
+    return []
 
 
 def _rule_scores(reward_fn: RewardFunction, messages: Sequence[list[Message]], rollout: Rollout, job: PpoJob) -> Tensor:

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from feedback.errors import Diverged
 from trainer.maths.losses import language_model_loss, policy_loss, value_loss
+from trainer.maths.shards import clip_gradient, gradient_norm
 from trainer.models.actions import action_positions, logprobs_at, text_positions, to_actions
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.experience import Experience, length_batches
@@ -185,15 +186,14 @@ def warmed_up(peak: float, iteration: int, warmup_iterations: int) -> float:
 
 
 def _norm(parameters: list[nn.Parameter]) -> Tensor:
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    return nn.utils.get_total_norm(gradients).cpu()
+    return gradient_norm(parameters).cpu()
 
 
 def _clip(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
     """Scale the gradients down to ``max_norm`` (0: leave them); return the norm that they had."""
     if max_norm == 0:
         return _norm(parameters)
-    return nn.utils.clip_grad_norm_(parameters, max_norm).cpu()
+    return clip_gradient(parameters, max_norm).cpu()
 
 
 def _add(parameters: list[nn.Parameter], gradients: list[Tensor | None]) -> None:

@@ -26,6 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from feedback.errors import PeerLost, StageFailed
+from trainer.maths.shards import is_part
 
 _Rows = TypeVar("_Rows", list[int], Tensor)
 _CPU = torch.device("cpu")
@@ -41,11 +42,13 @@ class World:
         rank: this process, from 0.
         size: how many there are.
         device: where this one's tensors live.
+        sharded: whether models are split over the processes (`trainer.running.sharding`); else each holds them whole.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device = _CPU
+    sharded: bool = False
 
     @property
     def main(self) -> bool:
@@ -82,10 +85,13 @@ class World:
         return totals
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its sum over processes: one collective for all of them."""
-        if self.size == 1:
+        """Replace every gradient by its sum over processes: one collective for all of them.
+
+        Gradients of which each process holds a part are sums already.
+        """
+        gradients = [p.grad for p in parameters if p.grad is not None and not is_part(p.grad)]
+        if self.size == 1 or not gradients:
             return
-        gradients = [p.grad for p in parameters if p.grad is not None]
         flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = flat.split([gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
@@ -155,7 +161,7 @@ def is_main() -> bool:
 
 
 @contextmanager
-def join(device: torch.device, timeout_s: float) -> Iterator[World]:
+def join(device: torch.device, timeout_s: float, *, shard: bool = False) -> Iterator[World]:
     """Yield the world that the launcher made, joined; leave it when all is done.
 
     One that this process has joined before is yielded as it is, and left by who joined it.
@@ -163,6 +169,7 @@ def join(device: torch.device, timeout_s: float) -> Iterator[World]:
     Args:
         device: ``cpu``, or ``cuda``, of which each process takes the one with its local number.
         timeout_s: longest wait for another process.
+        shard: split models over processes on CPUs too; on GPUs they always are.
 
     Raises:
         PeerLost: the others did not come.
@@ -173,7 +180,8 @@ def join(device: torch.device, timeout_s: float) -> Iterator[World]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    world = World(rank=int(os.environ["RANK"]), size=world_size(), device=device)
+    sharded = shard or device.type == "cuda"
+    world = World(rank=int(os.environ["RANK"]), size=world_size(), device=device, sharded=sharded)
     if dist.is_initialized():
         yield world
         return

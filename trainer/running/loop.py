@@ -21,6 +21,7 @@ from trainer.running.checkpoint import Resumed
 from trainer.running.optimization import Schedule, adamw, guarded_step, set_lr
 from trainer.running.progress import Progress, require_finite
 from trainer.running.run import Run
+from trainer.running.sharding import shard
 from trainer.settings.stages import TrainingSettings
 
 
@@ -70,6 +71,7 @@ def optimize(
     Raises:
         Diverged: too many steps were skipped, and there is no checkpoint to go back to, or the run went back before.
     """
+    shard(model, run.world)
     optimizer = adamw(model, settings, lr)
     loop = _Loop(
         run, settings, model, optimizer, gradient, cursor, schedule, lr, after_step, BadSteps(run.own_directory)

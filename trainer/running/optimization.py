@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from trainer.maths.shards import clip_gradient, is_part
 from trainer.running.progress import require_finite
 from trainer.settings.stages import TrainingSettings
 
@@ -22,9 +23,14 @@ def adamw(model: nn.Module, settings: TrainingSettings, lr: float) -> torch.opti
     Source: betas 0.9 and 0.95 from Ouyang et al. 2022, appendix C.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Split parameters have groups of their own: the fused step takes no mixture.
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": [p for p in trainable if (p.ndim >= 2) == matrices and is_part(p) == split],
+            "weight_decay": settings.weight_decay if matrices else 0.0,
+        }
+        for split in (False, True)
+        for matrices in (True, False)
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
@@ -84,8 +90,7 @@ def guarded_step(
     """
     try:
         require_finite(loss, "loss", stage, step)
-        bound = max_grad_norm if max_grad_norm > 0 else math.inf
-        norm = float(nn.utils.clip_grad_norm_(list(parameters), bound))
+        norm = float(clip_gradient(parameters, max_grad_norm if max_grad_norm > 0 else math.inf))
         require_finite(norm, "gradient norm", stage, step)
         optimizer.step()
     finally:

@@ -20,12 +20,14 @@ from torch import nn
 
 from feedback.artifacts import sync
 from feedback.errors import ConfigError, RunFinished
+from trainer.maths.shards import whole
 from trainer.running import workspace
 from trainer.running.checkpoint import Resumed, latest_checkpoint, load_checkpoint, save_checkpoint
 from trainer.running.distributed import ALONE, World, join, world_size
 from trainer.running.identity import identity
 from trainer.running.layout import BAD_BATCHES_FILE, CHECKPOINTS, METRICS_LOG, partial_directory, working_directory
 from trainer.running.randomness import seed_everything
+from trainer.running.sharding import WholeOptimizer, pull, push
 from trainer.running.space import checkpoint_bytes, explained, require_room
 from trainer.running.stopping import Stop
 from trainer.settings.stages import StageSettings, TrainingSettings
@@ -120,6 +122,9 @@ class Run:
             StageFailed: processes have drifted apart; nothing is written.
             Exception: what kept the main process from writing, the same in every process, so that all do the same.
         """
+        modules = {name: pull(module) for name, module in modules.items()}
+        states = {name: WholeOptimizer(optimizer) for name, optimizer in optimizers.items()}
+        rest = whole(rest)
         for name, module in modules.items():
             self.world.require_equal(dict(module.named_parameters()), f"the {name}'s weights at step {step}")
         failed: Exception | None = None
@@ -128,7 +133,7 @@ class Run:
                 for log in (METRICS_LOG, BAD_BATCHES_FILE):
                     if (self.directory / log).exists():
                         sync(self.directory / log)
-                save_checkpoint(self.checkpoints, step, modules=modules, optimizers=optimizers, **rest)
+                save_checkpoint(self.checkpoints, step, modules=modules, optimizers=states, **rest)
             except Exception as error:
                 failed = error
         if (failed := self.world.broadcast_object(failed)) is not None:
@@ -158,7 +163,11 @@ class Run:
         path = self.latest_checkpoint(good_only=good_only, before=before)
         if path is None:
             return None
-        found = load_checkpoint(path, modules=modules, optimizers=optimizers, verified=True)
+        states = {name: WholeOptimizer(optimizer) for name, optimizer in optimizers.items()}
+        twins = {name: pull(module) for name, module in modules.items()}
+        found = load_checkpoint(path, modules=twins, optimizers=states, verified=True)
+        for module in modules.values():
+            push(module)
         self.drop_checkpoints(after=found.step)
         return found
 
@@ -193,8 +202,9 @@ def open_run(stage: str, settings: StageSettings, inputs: Sequence[Path] = ()) -
         DiskFull: the disk filled up; the run can go on when there is room.
         PeerLost: another process of this run ended.
     """
-    timeout_s = settings.peer_timeout_s if isinstance(settings, TrainingSettings) else 0.0
-    with Stop() as stop, join(prepare(settings), timeout_s) as world, ExitStack() as held:
+    trains = isinstance(settings, TrainingSettings)
+    timeout_s, shard = (settings.peer_timeout_s, settings.shard) if trains else (0.0, False)
+    with Stop() as stop, join(prepare(settings), timeout_s, shard=shard) as world, ExitStack() as held:
         ended: tuple[str, dict[str, Any]] | None = None
         if world.main:
             held.enter_context(explained(settings.output))

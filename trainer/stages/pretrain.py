@@ -26,6 +26,7 @@ from trainer.running.distributed import ALONE, World
 from trainer.running.loop import optimize, precision
 from trainer.running.optimization import Schedule
 from trainer.running.run import Run, open_run
+from trainer.running.sharding import pull
 from trainer.settings.stages import PretrainSettings
 
 
@@ -54,8 +55,9 @@ def run(settings: PretrainSettings) -> dict[str, Any]:
         began_s = time.monotonic()
         optimize(run, settings, model, gradient, gradient, schedule=schedule, lr=settings.lr)
         trained_s = time.monotonic() - began_s
+        trained = pull(model)
         if run.world.main:
-            save_policy(model, tokenizer, run.directory)
+            save_policy(trained, tokenizer, run.directory)
         return run.finish(
             {
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),

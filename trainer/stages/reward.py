@@ -33,6 +33,7 @@ from trainer.models.tie_parameter import TieParameter
 from trainer.running.loop import optimize
 from trainer.running.optimization import Schedule
 from trainer.running.run import open_run
+from trainer.running.sharding import pull
 from trainer.settings.stages import RewardSettings
 from trainer.stages.kwise import KwiseGradient
 from trainer.stages.score import judge
@@ -66,11 +67,12 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         cpu_s = time.process_time() - began_s
         zero_of = demonstrations or [g.prompt_ids + completion for g in chosen.groups for completion in g.completions]
         centre(model, zero_of, pad_id, settings.micro_batch_tokens)
+        trained = pull(model)
         if run.world.main:
             usage.after(passes(chosen.groups, order, steps)).save(run.directory)
             if tie is not None:
                 tie.save(run.directory)
-            model.save(run.directory, tokenizer)
+            trained.save(run.directory, tokenizer)
         return run.finish(
             {
                 "steps": steps,

@@ -22,6 +22,7 @@ from trainer.models.policies import load_tokenizer, require_same_tokenizer
 from trainer.models.scalar import ScalarModel
 from trainer.rollouts.transformers_sampler import TransformersSampler
 from trainer.running.distributed import ALONE, World
+from trainer.running.sharding import pull, push
 
 _BEST = "best.safetensors"
 _SAMPLED_AT_ONCE = 64
@@ -98,18 +99,24 @@ class Selection:
         self.history.append(figures)
         if best is None or self._merit(figures) > best:
             self.best_epoch = epoch
-            if self.criterion != "last epoch" and self._world.main:
-                partial = self._file.with_suffix(".partial")
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                save_model(trained_part(self._policy), str(partial))
-                sync(partial)
-                partial.replace(self._file)
+            if self.criterion != "last epoch":
+                self._keep(pull(self._policy))
+
+    def _keep(self, policy: PreTrainedModel) -> None:
+        if self._world.main:
+            partial = self._file.with_suffix(".partial")
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            save_model(trained_part(policy), str(partial))
+            sync(partial)
+            partial.replace(self._file)
 
     def take_best(self) -> None:
         """Put the best epoch's weights back into the policy; their copy stays until the run has ended."""
         self._world.barrier()  # the main process has written it
         if self._file.exists():
-            load_model(trained_part(self._policy), self._file, device=str(self._policy.device))
+            policy = pull(self._policy)
+            load_model(trained_part(policy), self._file, device=str(policy.device))
+            push(self._policy)
         self._world.barrier()  # every process has read it
 
     def state(self) -> dict[str, Any]:

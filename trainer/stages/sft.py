@@ -41,6 +41,7 @@ from trainer.running.distributed import World
 from trainer.running.loop import optimize, precision
 from trainer.running.optimization import Schedule
 from trainer.running.run import open_run
+from trainer.running.sharding import pull
 from trainer.settings.stages import DemonstrationSettings, SftSettings
 from trainer.stages.pretrain import text_loss
 from trainer.stages.selection import Selection
@@ -99,8 +100,9 @@ def fine_tune(stage: str, settings: DemonstrationSettings) -> dict[str, Any]:
         schedule = Schedule(steps=steps)
         optimize(run, settings, policy, gradient, gradient, schedule=schedule, lr=settings.lr, after_step=after_step)
         selection.take_best()
+        trained = pull(policy)
         if run.world.main:
-            save_policy(policy, tokenizer, run.directory)
+            save_policy(trained, tokenizer, run.directory)
         return run.finish(
             {
                 "steps": steps,

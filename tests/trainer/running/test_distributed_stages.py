@@ -69,8 +69,10 @@ RUNS: dict[str, Callable[..., None]] = {
     "sft": sft_run,
     "reward": reward_run,
     "ppo": ppo_run,
-    "dropout": lambda inputs, output: sft_run(inputs, output, dropout=0.2, checkpoint_every=4),
+    "dropout": lambda inputs, output, **changes: sft_run(inputs, output, dropout=0.2, checkpoint_every=4, **changes),
 }
+
+STAGES = sorted(RUNS.keys() - {"dropout"})
 
 
 def log(output: Path) -> list[dict[str, float]]:
@@ -134,10 +136,35 @@ def together(directory: Path) -> Path:
     return directory / "two"
 
 
-@pytest.mark.parametrize("stage", sorted(RUNS.keys() - {"dropout"}))
+@pytest.fixture(scope="module")
+def sharded(directory: Path) -> Path:
+    ended = launch(directory, "sharded", *STAGES)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return directory / "sharded"
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_two_processes_train_what_one_trains(stage: str, directory: Path, together: Path) -> None:
-    RUNS[stage](directory, directory / "one" / stage)
-    one, two = log(directory / "one" / stage), log(together / stage)
+    require_equal(alone(directory, stage), together / stage)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_processes_with_half_a_model_each_train_what_one_trains(stage: str, directory: Path, sharded: Path) -> None:
+    require_equal(alone(directory, stage), sharded / stage)
+
+
+def alone(directory: Path, stage: str) -> Path:
+    """What one process makes, made once."""
+    output = directory / "one" / stage
+    if not output.exists():
+        RUNS[stage](directory, output)
+    return output
+
+
+def require_equal(single: Path, double: Path) -> None:
+    """Every figure of every step to 1e-5, and so the weights."""
+    one, two = log(single), log(double)
     assert len(one) == len(two) == STEPS
     compared = 0
     for mine, theirs in zip(one, two, strict=True):
@@ -147,9 +174,19 @@ def test_two_processes_train_what_one_trains(stage: str, directory: Path, togeth
             compared += 1
     assert compared >= 3 * STEPS
     assert len({round(line["loss" if "loss" in line else "objective/kl"], 4) for line in one}) > STEPS // 2
-    first, second = weights(directory / "one" / stage), weights(together / stage)
+    first, second = weights(single), weights(double)
     assert first.keys() == second.keys()
-    assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-4
+    assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-5
+
+
+@pytest.mark.slow
+def test_half_models_of_a_killed_pair_go_on_and_end_in_the_same_bits(directory: Path, sharded: Path) -> None:
+    assert launch(directory, "sharded-again", "ppo!").returncode != 0
+    ended = launch(directory, "sharded-again", "ppo")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    whole, again = weights(sharded / "ppo"), weights(directory / "sharded-again" / "ppo")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
 @pytest.mark.slow
@@ -174,7 +211,8 @@ def program(directory: Path, place: str, *stages: str) -> None:
             if stage.endswith("!") and world.rank == 1:
                 loop._Loop._step = killing(loop._Loop._step)  # type: ignore[method-assign]
                 ppo.iterate = killing(ppo.iterate)
-            RUNS[stage.removesuffix("!")](directory, directory / place / stage.removesuffix("!"))
+            name = stage.removesuffix("!")
+            RUNS[name](directory, directory / place / name, shard=place.startswith("sharded"))
 
 
 def killing(step: Callable[..., Any]) -> Callable[..., Any]:
