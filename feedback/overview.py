@@ -25,7 +25,7 @@ from feedback.client import Ledger
 
 def overview(ledger: Ledger) -> dict[str, Any]:
     """Return what the ledger says of the whole loop, as plain values."""
-    found, trial = rounds.list_rounds(ledger), canary.running(ledger)
+    found, trial, said = rounds.list_rounds(ledger), canary.running(ledger), rounds.outlook(ledger)
     return {
         "aliases": policies.aliases(ledger),
         "canary": msgspec.to_builtins(trial) if trial else None,
@@ -46,6 +46,7 @@ def overview(ledger: Ledger) -> dict[str, Any]:
         "collect": collection.collected(ledger),
         "round": msgspec.to_builtins(found[-1]) if found else None,
         "round_requested": rounds.requested(ledger),
+        "round_outlook": msgspec.to_builtins(said) if said else None,
     }
 
 

@@ -37,7 +37,7 @@ TESTED_BY = {
     "deploy/cli/output.py": CLI,
     "deploy/cli/policies.py": CLI,
     "deploy/cli/privacy.py": "tests/deploy/test_cli_privacy.py",
-    "deploy/cli/rounds.py": CLI,
+    "deploy/cli/rounds.py": "tests/deploy/test_cli_rounds.py",
     "deploy/cli/session.py": CLI,
     "deploy/cli/status.py": CLI,
     "deploy/demo/director.py": DEMO,
@@ -57,7 +57,6 @@ TESTED_BY = {
     "trainer/running/layout.py": "tests/trainer/running/test_run.py",
     "trainer/rounds/register.py": "tests/trainer/rounds/test_service.py",
     "trainer/settings/service.py": "tests/deploy/test_stack.py",
-    "trainer/rounds/walk.py": "tests/trainer/rounds/test_service.py",
     "workers/__main__.py": "tests/workers/conftest.py",
 }
 """Modules without a test file of their own name, and what runs them: a test file, or the demonstration."""

@@ -25,6 +25,18 @@ def start(kind: Annotated[str, typer.Argument(help="sft or ppo.")], actor: Actor
 
 
 @app.command()
+def cancel(actor: Actor = "", as_json: Json = False) -> None:
+    """Give up the round that runs, or take back the request for one; within seconds, and nothing is registered."""
+    at = ledger()
+    ended = training_rounds.cancel(at)
+    promotion.note(at, actor, "cancel round", ended or "request")
+    if as_json:
+        output.show_json({"cancelled": ended})
+    else:
+        output.say(f"{ended} ends within seconds" if ended else "the request for a round is taken back")
+
+
+@app.command()
 def show(
     round_id: Annotated[str, typer.Argument(metavar="[ID]", help="One round; all rounds if left out.")] = "",
     as_json: Json = False,
@@ -41,6 +53,7 @@ def show(
                 ("id", found.id),
                 ("kind", found.kind),
                 ("state", found.state),
+                ("why", found.reason or "-"),
                 ("stage", found.stage or "-"),
                 ("snapshot", found.snapshot_id or "-"),
                 ("reward model", found.reward_model_id or "-"),
@@ -54,10 +67,11 @@ def show(
         return
     every = training_rounds.list_rounds(at)
     if as_json:
-        output.show_json({"rounds": every, "requested": training_rounds.requested(at)})
+        outlook = training_rounds.outlook(at)
+        output.show_json({"rounds": every, "requested": training_rounds.requested(at), "outlook": outlook})
         return
     output.show_table(
-        ["ID", "KIND", "STATE", "STAGE", "POLICY", "BEGAN", "SECONDS"],
+        ["ID", "KIND", "STATE", "STAGE", "POLICY", "BEGAN", "SECONDS", "WHY"],
         [
             (
                 each.id,
@@ -67,6 +81,7 @@ def show(
                 each.version or "-",
                 output.moment(each.created_at),
                 f"{sum(each.seconds.values()):.0f}",
+                each.reason or "-",
             )
             for each in every
         ],

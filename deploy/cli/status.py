@@ -27,6 +27,7 @@ def status(as_json: Json = False) -> None:
             *((f"buried, {reason}", count) for reason, count in sorted(found["buried"].items())),
             ("collecting", found["collect"]),
             ("round", current_round(found)),
+            ("next round", next_round(found)),
             *((f"replica {name}", held(said)) for name, said in found["replicas"].items()),
             *([] if found["replicas"] else [("replicas", "none answers")]),
         ]
@@ -59,7 +60,17 @@ def current_round(found: dict[str, Any]) -> str:
     """Return the latest round in words."""
     latest, asked = found["round"], found["round_requested"]
     words = [f"{latest['id']} ({latest['kind']}) {latest['state']} {latest['stage']}".rstrip()] if latest else []
+    if latest and latest["reason"]:
+        words.append(f"because {latest['reason']}")
     return "; ".join([*words, *([f"{asked} asked for"] if asked else [])]) or "none yet"
+
+
+def next_round(found: dict[str, Any]) -> str:
+    """Return what the next round waits for, in words."""
+    if found["round"] and found["round"]["state"] == "running":
+        return "after the running one"
+    said = found["round_outlook"]
+    return "; ".join(said["waits_for"]) or "begins now" if said else "no trainer says anything"
 
 
 def held(said: dict[str, Any]) -> str:

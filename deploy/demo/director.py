@@ -116,8 +116,8 @@ class Director:
             await self._until(lambda: self._ended(known), f"the trainer walks a round ({kind})", self._stage)
             record = next(each for each in rounds.list_rounds(self.ledger) if each.id not in known)
             self.story.rounds.append(record)
-            if record.state == "failed":
-                raise StageFailed(f"round {record.id} failed in stage {record.stage}: {record.error}")
+            if record.state != "done":
+                raise StageFailed(f"round {record.id} {record.state} in stage {record.stage}: {record.error}")
             took = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in record.seconds.items())
             self.narrator.say(f"{record.version} is a candidate ({took})")
             await self._promote(client, record.version, kind == "sft", reason)

@@ -1,4 +1,4 @@
-"""``/v1/operations``: watch the loop, promote, roll back, ask for a round.
+"""``/v1/operations``: watch the loop, promote, roll back, ask for a round or cancel it.
 
 Parses, calls the gate and the ledger's moves, shapes answers for people. Every action is in the audit under the
 operator's name.
@@ -64,6 +64,13 @@ def make_router(deps: Dependencies) -> APIRouter:
         training_rounds.request(deps.ledger, given.kind)
         promotion.note(deps.ledger, key.owner, "ask for round", given.kind)
         return {"requested": given.kind}
+
+    @router.delete("/rounds/current")
+    def cancel_round(key: Annotated[ApiKey, operator]) -> dict[str, str]:
+        """Give up the round that runs, or take back the request for one (`cancelled` is empty then)."""
+        ended = training_rounds.cancel(deps.ledger)
+        promotion.note(deps.ledger, key.owner, "cancel round", ended or "request")
+        return {"cancelled": ended}
 
     return router
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from deploy.cli import main
-from feedback import access, collection, policies, promotion, rounds
+from feedback import access, collection, policies, promotion
 from feedback.client import Ledger
 from feedback.errors import InvalidKey
-from tests.builders import make_directory, make_policy, make_report, make_round
+from tests.builders import make_directory, make_policy, make_report
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -174,17 +174,6 @@ def test_policies_are_listed_with_figures_and_the_gates_word(run: Run, candidate
     assert "0.700 [0.610, 0.780] n=120" in listed[2]
     rows = run("policies", "--json").json
     assert [row["decision"]["promote"] for row in rows] == [False, True]
-
-
-def test_a_round_is_asked_for_once_and_shown(run: Run, ledger: Ledger) -> None:
-    assert run("rounds", "start", "ppo").code == 0
-    assert rounds.requested(ledger) == "ppo"
-    assert run("rounds", "start", "sft").code == 1
-    rounds.save(ledger, make_round(id="rnd_7", stage="reward", seconds={"snapshot": 1.5, "reward": 20.0}))
-    assert "rnd_7" in run("rounds", "show").out
-    assert run("rounds", "show", "rnd_7", "--json").json["seconds"] == {"snapshot": 1.5, "reward": 20.0}
-    assert "reward, seconds" in run("rounds", "show", "rnd_7").out
-    assert run("rounds", "show", "--json").json["requested"] == "ppo"
 
 
 def test_lineage_is_traced_and_a_changed_file_is_found(run: Run, candidate: Ledger, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from feedback import comparisons, demonstrations, interactions, keys, labels, po
 from feedback.client import Ledger
 from feedback.curation import text_of
 from feedback.overview import overview, replicas
+from feedback.records import Outlook, utc_now
 from tests.builders import (
     lease_next,
     make_interaction,
@@ -41,6 +42,8 @@ def test_everything_that_waits_or_is_done_is_counted(ledger: Ledger) -> None:
     rounds.request(ledger, "ppo")
     made = make_round()
     rounds.save(ledger, made)
+    said = Outlook(at=utc_now(), waits_for=["ppo: 37 of 100 new labels"], new_labels=37, new_demonstrations=0)
+    rounds.set_outlook(ledger, said)
     found = overview(ledger)
     assert found["aliases"] == {"live": "policy-0000"}
     assert found["queues"] == {"training": 1, "agreement": 0, "evaluation": 0, "demonstration": 1, "being_sampled": 1}
@@ -48,6 +51,7 @@ def test_everything_that_waits_or_is_done_is_counted(ledger: Ledger) -> None:
     assert (found["dead_letters"], found["buried"]) == (1, {"too long": 1})
     assert found["round"]["id"] == made.id
     assert found["round_requested"] == "ppo"
+    assert found["round_outlook"]["waits_for"] == ["ppo: 37 of 100 new labels"]
     json.dumps(found)
 
 

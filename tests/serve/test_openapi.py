@@ -108,6 +108,7 @@ INVENTORY: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v1/operations/policies/{version}/lineage"): OPERATORS,
     ("GET", "/v1/operations/rounds"): OPERATORS,
     ("POST", "/v1/operations/rounds"): OPERATORS,
+    ("DELETE", "/v1/operations/rounds/current"): OPERATORS,
     ("GET", "/v1/operations/swaps"): OPERATORS,
     ("GET", "/v1/operations/audit"): OPERATORS,
     ("POST", "/v1/operations/promote"): OPERATORS,

@@ -64,9 +64,8 @@ class Walk:
             snapshot = snapshots.get(self.ledger, id)
         except NotFound:
             self.work.begin("snapshot")
-            shutil.rmtree(
-                self.root / "snapshots" / id, ignore_errors=True
-            )  # of a trainer that died before recording it
+            left_over = self.root / "snapshots" / id  # by a trainer that died before it was recorded
+            shutil.rmtree(left_over, ignore_errors=True)
             caps = snapshots.Caps.of(self.settings)
             snapshot = snapshots.build(self.ledger, self.root, caps, id=id, number=self.work.number)
         if not self.work.record.snapshot_id:

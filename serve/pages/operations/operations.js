@@ -27,13 +27,14 @@ async function refresh() {
   policies = found;
   redraw("#aliases", [status.aliases, policies], () => sections.aliases(status, policies, ask));
   redraw("#tiles", [status.counts, status.queues, status.dead_letters], () => sections.tiles(status));
-  redraw("#round", [status.round, status.round_requested], () => sections.round(status));
+  redraw("#round", [status.round, status.round_requested, status.round_outlook], () => sections.round(status));
   redraw("#canary", [status.canary, policies.map((each) => each.version)], () => sections.canary(status, policies, ask));
   redraw("#slots", [status.slots, status.aliases.live, status.canary], () => sections.slots(status));
   redraw("#policies", [policies, status.canary], () => sections.policyRows(policies, status.canary, ask));
   redraw("#swaps", swaps, () => sections.swaps(swaps));
   redraw("#audit", audit, () => sections.audit(audit));
   for (const button of $$("[data-round]")) button.disabled = Boolean(status.round_requested);
+  $("#cancel-round").hidden = status.round?.state !== "running" && !status.round_requested;
   $("#fresh").textContent = new Date().toLocaleTimeString([], { hourCycle: "h23" });
 }
 
@@ -137,6 +138,16 @@ async function askForRound(kind) {
   }
 }
 
+async function cancelRound() {
+  try {
+    const { cancelled } = await call("DELETE", "/v1/operations/rounds/current");
+    toast(cancelled ? `${cancelled} ends within seconds` : "Took the request back");
+    await refresh();
+  } catch (error) {
+    report(error);
+  }
+}
+
 signIn(
   () => call("GET", "/v1/operations/status"),
   () => {
@@ -144,6 +155,7 @@ signIn(
     $("#confirm-form").addEventListener("input", showNeed);
     $("#confirm-cancel").addEventListener("click", () => $("#confirm").close());
     for (const button of $$("[data-round]")) button.addEventListener("click", () => askForRound(button.dataset.round));
+    $("#cancel-round").addEventListener("click", cancelRound);
     document.addEventListener("visibilitychange", () => document.hidden || refresh().catch(() => {}));
     keepFresh();
   },

@@ -4,8 +4,10 @@ import { ago, el } from "/static/shared/dom.js";
 
 const STAGES = {
   sft: ["snapshot", "sft", "evaluate", "register"],
-  ppo: ["snapshot", "reward", "ppo", "evaluate", "register"],
+  ppo: ["snapshot", "reward", "start", "ppo", "evaluate", "register"],
 };
+/** Stages that are shown as a part of another one. */
+const WITHIN = { disagree: "reward" };
 const SVG = "http://www.w3.org/2000/svg";
 const short = (value, digits = 3) => (typeof value === "number" ? Number(value.toPrecision(digits)).toString() : "–");
 const percent = (value) => (typeof value === "number" ? `${(value * 100).toFixed(1)} %` : "–");
@@ -60,23 +62,27 @@ export function tiles({ counts, queues, dead_letters: deadLetters }) {
 }
 
 /** Return the running or last round as steps. */
-export function round({ round: last, round_requested: requested }) {
+export function round({ round: last, round_requested: requested, round_outlook: outlook }) {
   const asked = requested ? el("p", { class: "chip accent", text: `${requested} round asked for` }) : null;
-  if (!last) return [el("p", { class: "muted", text: "No round has run yet." }), asked].filter(Boolean);
-  const stages = STAGES[last.kind];
-  const at = last.state === "done" ? stages.length : stages.indexOf(last.stage);
-  const state = { running: "accent", done: "good", failed: "bad" }[last.state];
+  const waits = outlook?.waits_for.length ? `The next one waits for: ${outlook.waits_for.join("; ")}.` : "";
+  const next = waits ? el("p", { class: "muted small", text: waits }) : null;
+  if (!last) return [el("p", { class: "muted", text: "No round has run yet." }), asked, next].filter(Boolean);
+  const stages = STAGES[last.kind].filter((name) => name !== "start" || name === last.stage || name in last.seconds);
+  const at = last.state === "done" ? stages.length : stages.indexOf(WITHIN[last.stage] ?? last.stage);
+  const state = { running: "accent", done: "good", failed: "bad", cancelled: "steel" }[last.state];
   const steps = stages.map((name, index) => {
-    const kind = index < at ? "done" : index > at ? "" : last.state === "failed" ? "failed" : "now";
+    const kind = index < at ? "done" : index > at ? "" : last.state === "running" ? "now" : "failed";
     return el("li", { class: kind }, name, el("small", { text: stageNote(last, name, index === at) }));
   });
   const when = last.finished_at ? `finished ${ago(last.finished_at)}` : `began ${ago(last.created_at)}`;
   const made = last.version ? `, made ${last.version}` : "";
-  const told = el("span", { class: "muted small", text: `${last.kind} round, ${when}${made}` });
+  const why = last.reason ? `: ${last.reason}` : "";
+  const told = el("span", { class: "muted small", text: `${last.kind} round, ${when}${made}${why}` });
   return [
     el("div", { class: "row" }, el("span", { class: `chip ${state}`, text: last.state }), told, asked),
     el("ol", { class: "stages" }, steps),
     last.error ? el("p", { class: "error text small", text: last.error }) : null,
+    last.state === "running" ? null : next,
   ].filter(Boolean);
 }
 

@@ -96,6 +96,9 @@ def test_page_follows_the_ledger_by_itself_and_asks_for_a_round(site: "Site", wa
     page.click("[data-round=ppo]")
     page.wait_for_selector("#round:has-text('ppo round asked for')")
     assert rounds.requested(site.ledger) == "ppo"
+    page.click("#cancel-round")
+    page.wait_for_selector("#cancel-round", state="hidden")
+    assert rounds.requested(site.ledger) == ""
     version = register(site, "sft")
     page.wait_for_selector(f"#policies:has-text('{version}')")
 

@@ -158,6 +158,17 @@ def test_round_is_asked_for_once(world: "World") -> None:
     assert operate(world, "GET", "audit").json()[0]["action"] == "ask for round"
 
 
+def test_a_request_is_taken_back_and_a_running_round_cancelled(world: "World") -> None:
+    rounds.request(world.ledger, "ppo")
+    assert operate(world, "DELETE", "rounds/current").json() == {"cancelled": ""}
+    assert rounds.requested(world.ledger) == ""
+    assert operate(world, "DELETE", "rounds/current").status_code == 409
+    rounds.begin(world.ledger, Round(id="rnd_7", created_at=utc_now(), state="running"))
+    assert operate(world, "DELETE", "rounds/current").json() == {"cancelled": "rnd_7"}
+    assert rounds.is_cancelled(world.ledger, "rnd_7")
+    assert [entry["subject"] for entry in operate(world, "GET", "audit").json()] == ["rnd_7", "request"]
+
+
 def test_swaps_come_newest_first(world: "World") -> None:
     for state in ("pending", "live"):
         event = SwapEvent(at=utc_now(), replica="r1", version="policy-0002", state=state)
