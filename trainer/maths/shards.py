@@ -28,7 +28,8 @@ def local(tensor: Tensor) -> Tensor:
 def whole(value: Any) -> Any:
     """Return nested mappings and lists with every part made whole, on the CPU; together."""
     if isinstance(value, DTensor):
-        return value.detach().full_tensor().cpu()
+        with torch.no_grad():
+            return value.full_tensor().cpu()
     if isinstance(value, Mapping):
         return {key: whole(entry) for key, entry in value.items()}
     if isinstance(value, list):
@@ -51,7 +52,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     if not parts:
         return nn.utils.get_total_norm(plain)
     norm: Tensor = whole(nn.utils.get_total_norm(parts)).to(parts[0].device)
-    return torch.linalg.vector_norm(torch.stack([norm, nn.utils.get_total_norm(plain).to(norm.device)]))
+    return (norm.square() + nn.utils.get_total_norm(plain).to(norm.device).square()).sqrt()
 
 
 def clip_gradient(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:

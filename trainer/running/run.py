@@ -123,7 +123,7 @@ class Run:
             Exception: what kept the main process from writing, the same in every process, so that all do the same.
         """
         modules = {name: pull(module) for name, module in modules.items()}
-        states = {name: WholeOptimizer(optimizer) for name, optimizer in optimizers.items()}
+        states: dict[str, Any] = {name: WholeOptimizer(optimizer) for name, optimizer in optimizers.items()}
         rest = whole(rest)
         for name, module in modules.items():
             self.world.require_equal(dict(module.named_parameters()), f"the {name}'s weights at step {step}")
@@ -163,7 +163,7 @@ class Run:
         path = self.latest_checkpoint(good_only=good_only, before=before)
         if path is None:
             return None
-        states = {name: WholeOptimizer(optimizer) for name, optimizer in optimizers.items()}
+        states: dict[str, Any] = {name: WholeOptimizer(optimizer) for name, optimizer in optimizers.items()}
         twins = {name: pull(module) for name, module in modules.items()}
         found = load_checkpoint(path, modules=twins, optimizers=states, verified=True)
         for module in modules.values():
@@ -202,8 +202,9 @@ def open_run(stage: str, settings: StageSettings, inputs: Sequence[Path] = ()) -
         DiskFull: the disk filled up; the run can go on when there is room.
         PeerLost: another process of this run ended.
     """
-    trains = isinstance(settings, TrainingSettings)
-    timeout_s, shard = (settings.peer_timeout_s, settings.shard) if trains else (0.0, False)
+    timeout_s, shard = 0.0, False
+    if isinstance(settings, TrainingSettings):
+        timeout_s, shard = settings.peer_timeout_s, settings.shard
     with Stop() as stop, join(prepare(settings), timeout_s, shard=shard) as world, ExitStack() as held:
         ended: tuple[str, dict[str, Any]] | None = None
         if world.main:
