@@ -41,8 +41,9 @@ def report(prompts: Sequence[JudgedPrompt], *, bootstrap: int = 1000, seed: int 
     Returns:
         ``accuracy`` with ``low`` and ``high`` of its 95 % interval (bootstrap over prompts), ``accuracy_per_prompt``
         (mean of each prompt's accuracy), ``log_loss`` in nats (ln 2 is chance), ``calibration_error`` (expected, over
-        ten bins), ``always_longer`` (accuracy of preferring the longer completion), ``length_bias`` (how much more
-        often rewards prefer the longer completion than labelers did, as a share of pairs) with its 95 % interval,
+        ten bins), ``always_longer`` (accuracy of preferring the longer completion), ``labels_favour`` ("longer" or
+        "shorter" where the 95 % interval of that excludes chance, else None), ``length_bias`` (how much more often
+        rewards prefer the longer completion than labelers did, as a share of pairs) with its 95 % interval,
         ``length_spearman`` (rank correlation of reward and length over all completions) and its mean within prompts,
         ``unfinished_pairs`` (a completion of theirs was cut, so that its reward is that of a beginning) beside
         ``accuracy_finished`` without them, and counts.
@@ -55,6 +56,8 @@ def report(prompts: Sequence[JudgedPrompt], *, bootstrap: int = 1000, seed: int 
     longer = [gap for prompt in judged for gap in _gaps(prompt.lengths, prompt.pairs)]
     hits = [(sum(map(_hit, _gaps(prompt.rewards, prompt.pairs))), len(prompt.pairs)) for prompt in judged]
     low, high = bootstrap_interval(hits, bootstrap, seed)
+    longer_hits = [(sum(map(_hit, _gaps(prompt.lengths, prompt.pairs))), len(prompt.pairs)) for prompt in judged]
+    longer_low, longer_high = bootstrap_interval(longer_hits, bootstrap, seed)
     excess = [(sum(_excess(prompt)), len(prompt.pairs)) for prompt in judged]
     bias_low, bias_high = bootstrap_interval(excess, bootstrap, seed)
     whole = [hit for prompt in judged for hit in _finished_hits(prompt)]
@@ -68,6 +71,7 @@ def report(prompts: Sequence[JudgedPrompt], *, bootstrap: int = 1000, seed: int 
         "log_loss": sum(map(log_loss, gaps)) / len(gaps),
         "calibration_error": calibration_error(gaps),
         "always_longer": sum(map(_hit, longer)) / len(longer),
+        "labels_favour": "longer" if longer_low > 0.5 else "shorter" if longer_high < 0.5 else None,
         "length_bias": sum(more for more, _ in excess) / len(gaps),
         "length_bias_low": bias_low,
         "length_bias_high": bias_high,

@@ -81,10 +81,18 @@ def test_reward_that_counts_words_is_seen_as_length_bias() -> None:
         prompts.append(prompt(rewards, pairs, lengths))
     found = report(prompts, bootstrap=50)
     assert found["always_longer"] == 1.0
+    assert found["labels_favour"] == "longer"
     assert found["length_spearman"] > 0.8
     assert found["length_spearman_within_prompts"] > 0.8
     honest = [prompt([generator.gauss(0, 1) for _ in p.rewards], list(p.pairs), list(p.lengths)) for p in prompts]
     assert abs(report(honest, bootstrap=50)["length_spearman"]) < 0.1
+    flipped = [prompt(list(p.rewards), [(b, a) for a, b in p.pairs], list(p.lengths)) for p in prompts]
+    assert report(flipped, bootstrap=50)["labels_favour"] == "shorter"
+    fair = [
+        prompt(list(p.rewards), [pair if generator.random() < 0.5 else pair[::-1] for pair in p.pairs], list(p.lengths))
+        for p in prompts
+    ]
+    assert report(fair, bootstrap=50)["labels_favour"] is None
 
 
 def test_liking_length_more_than_labelers_do_is_told_from_labelers_who_like_length() -> None:
