@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.bench_resume import SHARES, draw_cases, figures, shepherd
 from benchmarks.killable import SITES, Death
 
@@ -53,6 +55,7 @@ def test_tasks_are_shared_out_and_come_back_in_order(tmp_path: Path) -> None:
     assert found == [[0, "job-0"], [1, "job-1"], [2, "job-0"], [3, "job-1"], [4, "job-0"]]
 
 
+@pytest.mark.slow
 def test_ten_real_kills_end_in_the_same_bits_and_the_controls_do_not() -> None:
     line = [sys.executable, "-m", "benchmarks.bench_resume", "--kills", "10", "--vllm", "0", "--runs", "ppo", "sft"]
     done = subprocess.run(
