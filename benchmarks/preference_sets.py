@@ -20,8 +20,6 @@ from typing import Any
 from benchmarks.common import ROOT
 
 Message = dict[str, str]
-PROMPT_CHARACTERS = 400
-"""What is kept of a conversation: its end. The trainer would drop longer prompts, and their labels with them."""
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _ROLES = {"Human": "user", "prompter": "user", "Assistant": "assistant", "assistant": "assistant"}
 
@@ -76,8 +74,14 @@ def normal(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def read_set(directory: Path) -> list[Row]:
-    """Return the rows of one set that people judged."""
+def read_set(directory: Path, prompt_characters: int) -> list[Row]:
+    """Return the rows of one set that people judged.
+
+    Args:
+        directory: of the set.
+        prompt_characters: what is kept of a conversation, from its end. The trainer would drop longer prompts, and
+            their labels with them.
+    """
     rows = []
     for fields in lines(directory / "comparisons.jsonl.gz"):
         whole = conversation(fields)
@@ -88,7 +92,7 @@ def read_set(directory: Path) -> list[Row]:
             set=directory.name,
             id=f"{directory.name}/{fields['id']}",
             key=normal(beginning),
-            messages=ending(whole, PROMPT_CHARACTERS),
+            messages=ending(whole, prompt_characters),
             texts=[response["text"] for response in fields["responses"]],
             comparisons=human,
         )

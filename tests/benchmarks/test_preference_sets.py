@@ -77,7 +77,8 @@ def test_votes_of_models_and_rows_of_one_text_are_left_out(tmp_path: Path) -> No
             fields("1", ["x", "y"], ["human:1", "model:gpt", None]),
             fields("2", ["x", "y"], ["model:gpt"]),
             fields("3", ["x", "x"], [None]),
-        )
+        ),
+        200,
     )
     assert [(each.id, len(each.comparisons)) for each in found] == [("pref-x/1", 2)]
     assert found[0].pairs == [(0, 1), (0, 1)]
@@ -103,15 +104,16 @@ def test_rows_are_written_as_the_trainer_reads_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SETS)
 def test_real_sets(data_root: Path, name: str) -> None:
-    rows = read_set(data_root / name)
+    rows = read_set(data_root / name, 200)
     assert len(rows) == SETS[name]
     assert all(each.key and each.messages[-1]["role"] == "user" for each in rows)
+    assert all(sum(len(message["content"]) for message in each.messages) <= 200 for each in rows)
     assert sum(len(each.pairs) for each in rows) > 500
     assert not any(str(c["annotator"]).startswith("model:") for each in rows for c in each.comparisons)
 
 
 def test_real_dialogues_hold_no_prompt_of_a_preference_row(data_root: Path) -> None:
-    keys = {each.key for name in SETS for each in read_set(data_root / name)}
+    keys = {each.key for name in SETS for each in read_set(data_root / name, 200)}
     found = read_dialogues(data_root, keys)
     assert found.left_out == 0
     assert len(found.demonstrations) > 2000
