@@ -25,16 +25,30 @@ class Recipe:
     """How much is spent.
 
     Attributes:
+        width: of the model; a head has 32.
+        layers: of the model.
+        vocabulary: tokens.
         epochs: passes over the base's text.
         folds: parts of the rows, each scored by a model of its own.
         prompt_characters: how much of a conversation is read, from its end.
         completion_tokens: how much of a completion is read, from its start.
     """
 
+    width: int
+    layers: int
+    vocabulary: int
     epochs: float
     folds: int
     prompt_characters: int
     completion_tokens: int
+
+    @property
+    def model(self) -> dict[str, int]:
+        """Return the trainer's options for a new model."""
+        return {
+            "width": self.width, "heads": self.width // 32, "layers": self.layers, "mlp_width": 3 * self.width,
+            "vocab_size": self.vocabulary,
+        }  # fmt: skip
 
     @property
     def limits(self) -> dict[str, int]:
@@ -43,13 +57,16 @@ class Recipe:
 
 
 RECIPES = {
-    "full": Recipe(epochs=1.0, folds=5, prompt_characters=400, completion_tokens=184),
-    "quick": Recipe(epochs=0.13, folds=3, prompt_characters=200, completion_tokens=96),
+    "full": Recipe(
+        width=128, layers=4, vocabulary=2048, epochs=1.0, folds=5, prompt_characters=400, completion_tokens=184
+    ),
+    "quick": Recipe(
+        width=64, layers=2, vocabulary=1024, epochs=0.15, folds=3, prompt_characters=200, completion_tokens=128
+    ),
 }
 PRETRAIN = {
-    "width": 128, "layers": 4, "heads": 4, "mlp_width": 384, "tied": True, "init_std": 0.08, "vocab_size": 2048,
-    "bos": False, "context_tokens": 384, "block_tokens": 256, "batch_size": 16, "lr": 4e-3, "beta2": 0.98,
-    "checkpoint_every": 20, "threads": 1,
+    "tied": True, "init_std": 0.08, "bos": False, "context_tokens": 384, "block_tokens": 256, "batch_size": 16,
+    "lr": 4e-3, "beta2": 0.98, "checkpoint_every": 20, "threads": 1,
 }  # fmt: skip
 SFT = {"epochs": 1, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "checkpoint_every": 20, "threads": 1}
 REWARD = {
@@ -116,7 +133,9 @@ def make_base(home: Path, root: Path, keys: Sequence[str], recipe: Recipe) -> tu
     base = home / f"base-{fingerprint(recipe, [books, text, demonstrations])}"
     log(f"pretraining and fine-tuning the base in {base.name}, unless it is there")
     began_s = time.monotonic()
-    pretrained = trainer("pretrain", base / "pretrained", PRETRAIN | {"epochs": recipe.epochs, "text": [books, text]})
+    pretrained = trainer(
+        "pretrain", base / "pretrained", PRETRAIN | recipe.model | {"epochs": recipe.epochs, "text": [books, text]}
+    )
     given = {"policy": base / "pretrained", "demonstrations": [demonstrations]} | recipe.limits
     tuned = trainer("sft", base / "sft", SFT | given)
     return base / "sft", {

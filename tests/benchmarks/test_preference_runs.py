@@ -38,6 +38,7 @@ def test_settings_become_options() -> None:
 def test_the_trainer_has_these_options(kind: Any, settings: dict[str, Any], paths: dict[str, Any]) -> None:
     made = kind.model_validate({"output": "o"} | settings | paths)
     for recipe in RECIPES.values():
+        PretrainSettings.model_validate({"output": "o", "text": ["t"]} | PRETRAIN | recipe.model)
         assert sum(recipe.limits.values()) <= PRETRAIN["context_tokens"]
     assert all(getattr(made, name) == value for name, value in settings.items())
 
