@@ -32,6 +32,7 @@ from trainer.settings.service import TrainerSettings
 
 SMALL = {
     "sft": {"epochs": 1, "batch_size": 8, "max_completion_tokens": 12},
+    "start": {"epochs": 1, "batch_size": 8, "max_completion_tokens": 12},
     "reward": {"batch_size": 8, "max_completion_tokens": 12},
     "ppo": {"episodes": 48, "batch_size": 16, "minibatches": 2, "max_completion_tokens": 12, "ptx_per_episode": 0.5},
     "evaluate": {"max_completion_tokens": 12, "bootstrap": 100},
@@ -132,35 +133,95 @@ def test_an_sft_round_then_a_ppo_round_give_candidates_with_full_lineage(
 
 
 @pytest.mark.slow
-def test_a_killed_service_goes_on_with_its_round_and_registers_once(
-    filled: Ledger, settings: TrainerSettings, tmp_path: Path
+def test_later_rounds_go_on_from_the_reward_model_before_and_may_measure_to_a_start_of_their_own(
+    service: Service, filled: Ledger
 ) -> None:
+    service.settings = service.settings.model_copy(update={"reward_training": "incremental", "ppo_start": "start"})
+    for count, kind in enumerate(("sft", "ppo", "ppo", "sft"), 1):
+        rounds.request(filled, kind)
+        wait_for(lambda: ended(filled, count))  # noqa: B023  # asked at once
+        last = rounds.list_rounds(filled)[-1]
+        assert (last.state, last.error) == ("done", "")
+        if count == 1:
+            promotion.promote(filled, "candidate", "test")
+    first, second = policies.list_reward_models(filled)
+    assert (first.metrics["training"], second.metrics["training"]) == ("full", "incremental")
+    assert second.metrics["init_reward"] == first.id
+    _, one, two, judged = rounds.list_rounds(filled)
+    assert one.seconds["start"] > 0
+    work_root = service.settings.work_root
+    used = json.loads((work_root / two.id / "ppo" / "settings.json").read_text())["settings"]
+    assert Path(used["reference"]) == work_root / two.id / "start"
+    assert Path(used["policy"]) == work_root / two.id / "start", "live is the SFT policy"
+    assert policies.get(filled, two.version).metrics["measured_to"] == "start"
+    chose = json.loads((work_root / judged.id / "sft" / "settings.json").read_text())["settings"]
+    assert Path(chose["reward_model"]) == service.settings.artifact_root / second.path
+    assert list((work_root / two.id / "ppo" / "tensorboard").iterdir())
+    assert not (service.settings.artifact_root / "policies" / two.version / "tensorboard").exists()
+
+
+def start(settings: TrainerSettings, log: Path) -> "subprocess.Popen[bytes]":
+    """Start a real service; its words go to ``log``."""
     environment = {
         **os.environ,
         **{f"WHETSTONE_{name.upper()}": _as_text(value) for name, value in settings.model_dump(mode="json").items()},
     }
-    log = (tmp_path / "service.log").open("ab")
+    with log.open("ab") as file:
+        return subprocess.Popen([sys.executable, "-m", "trainer", "serve"], env=environment, stdout=file, stderr=file)
 
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "trainer", "serve"], env=environment, stdout=log, stderr=log)
 
+@pytest.mark.slow
+def test_a_killed_service_goes_on_with_its_round_and_registers_once(
+    filled: Ledger, settings: TrainerSettings, tmp_path: Path
+) -> None:
+    log = tmp_path / "service.log"
     rounds.request(filled, "sft")
-    process = start()
+    process = start(settings, log)
     wait_for(lambda: any(each.stage == "evaluate" for each in rounds.list_rounds(filled)), 120)
     process.kill()
     process.wait()
     assert rounds.list_rounds(filled)[0].state == "running"
     filled.redis.delete(keys.ROUND_LOCK)  # as after its TTL
-    process = start()
+    process = start(settings, log)
     try:
         wait_for(lambda: ended(filled, 1), 120)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-        log.close()
     only = rounds.list_rounds(filled)
     assert [(each.state, each.error) for each in only] == [("done", "")]
     assert [each.version for each in policies.list_policies(filled)] == ["policy-0000", "policy-0001"]
+
+
+@pytest.mark.slow
+def test_a_service_that_stood_still_past_its_lease_loses_the_round_and_writes_nothing_more(
+    filled: Ledger, settings: TrainerSettings, tmp_path: Path
+) -> None:
+    short = settings.model_copy(update={"round_lease_s": 2})
+    first_log, second_log = tmp_path / "first.log", tmp_path / "second.log"
+    rounds.request(filled, "sft")
+    first = start(short, first_log)
+    processes = [first]
+    try:
+        wait_for(lambda: any(each.stage == "sft" and each.progress for each in rounds.list_rounds(filled)), 120)
+        first.send_signal(signal.SIGSTOP)
+        processes.append(start(short, second_log))
+        wait_for(lambda: ended(filled, 1), 200)
+        (done,) = rounds.list_rounds(filled)
+        assert (done.state, done.error, done.version) == ("done", "", "policy-0001")
+        recorded = (keys.ROUNDS, keys.SNAPSHOTS, keys.POLICIES, keys.REPORTS, keys.ALIASES)
+        before = {key: filled.redis.hgetall(key) for key in recorded}
+        counter = filled.redis.get(keys.POLICY_COUNTER)
+        first.send_signal(signal.SIGCONT)
+        wait_for(lambda: "round lost" in first_log.read_text() or "round interrupted" in first_log.read_text(), 30)
+        assert {key: filled.redis.hgetall(key) for key in recorded} == before
+        assert (filled.redis.get(keys.POLICY_COUNTER), filled.redis.get(keys.ROUND_FENCE)) == (counter, "2")
+        assert "superseded" in first_log.read_text() or "another trainer took over" in first_log.read_text()
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(30) for process in processes] == [0] * len(processes)
 
 
 def _as_text(value: object) -> str:
