@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, os, signal, sys, torch
 from torch import nn
-from feedback.errors import WhetstoneError
+from feedback.errors import DataError, WhetstoneError
 from trainer.running.distributed import join
 
 def work(world):
@@ -50,6 +50,8 @@ try:
                 print("FOUND " + json.dumps(found), flush=True)
         else:
             world.barrier()
+            if world.rank == 1 and sys.argv[1] == "fail":
+                raise DataError("row 7 is unusable")
             if world.rank == 1:
                 signal.pause()
             world.barrier()
@@ -123,3 +125,9 @@ def test_a_process_that_does_not_answer_ends_all_with_an_error(program: Path) ->
     ended = launch(program, "hang", "3")
     assert ended.returncode != 0
     assert "error: PeerLost: another process of this run ended or does not answer" in ended.stderr
+
+
+def test_an_error_in_one_process_ends_all_and_is_told(program: Path) -> None:
+    ended = launch(program, "fail", "60")
+    assert ended.returncode != 0
+    assert "error: DataError: row 7 is unusable" in ended.stderr
