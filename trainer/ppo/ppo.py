@@ -35,7 +35,7 @@ from torch import Tensor
 
 from feedback.errors import Diverged, StageFailed
 from trainer.data.reading import Message
-from trainer.maths.kl_control import next_kl_coef
+from trainer.maths.kl_control import BUDGET_ERROR, next_kl_coef
 from trainer.ppo.experience import make_experience, score_rollout
 from trainer.ppo.job import PpoJob, build_job, input_files
 from trainer.ppo.reward_curve import RewardFunction
@@ -171,6 +171,7 @@ def iterate(
             target_nats=settings.wanted_kl_nats,
             horizon=settings.kl_horizon,
             episodes=settings.batch_size,
+            **({"most_error": BUDGET_ERROR, "least": settings.kl_coef} if settings.kl_budget_nats else {}),
         )
     return metrics | {
         "lr": lr,

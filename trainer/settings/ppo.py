@@ -59,7 +59,7 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
     kl_target_nats: float = Field(0.0, ge=0)
     """Mean KL of an episode that an adaptive coefficient aims at; 0 keeps the coefficient fixed, as in the paper."""
     kl_horizon: int = Field(10_000, gt=0)
-    """Episodes over which the adaptive coefficient moves by 20 % (2019 code)."""
+    """Episodes over which the adaptive coefficient moves by 20 % where the KL is far from its target (2019 code)."""
     clip: float = Field(0.2, gt=0, lt=1)
     """Clip of the probability ratio."""
     value_clip: float = Field(0.2, gt=0)
