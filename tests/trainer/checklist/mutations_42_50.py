@@ -183,4 +183,9 @@ FOURTH = [
         "if fall > limits.max_held_out_fall", "if fall > 100",
         "a fall of the held-out score passes",
     ),
+    Mutation(
+        50, "trainer.ppo.reward_curve",
+        "found = turnover([point[3] for point in self._points])", "found = turnover([point[2] for point in self._points])",
+        "the turn is looked for in the proxy's scores",
+    ),
 ]

@@ -24,6 +24,7 @@ from trainer.ppo.experience import Scored
 from trainer.ppo.guards import Guards
 from trainer.ppo.job import PpoJob
 from trainer.ppo.ppo import iterate, run_ppo
+from trainer.ppo.reward_curve import RewardCurve
 from trainer.settings.ppo import PpoSettings
 from trainer.stages.evaluation import _figures
 from trainer.stages.kwise import KwiseGradient
@@ -201,5 +202,15 @@ def test_item_50_the_held_out_score_turns_where_the_proxy_still_rises(ppo_settin
     generator = torch.Generator().manual_seed(0)
     flat = (2.0 + 0.1 * torch.randn(200, generator=generator)).tolist()
     assert turnover(flat) is None
-    stop = Guards(ppo_settings(guard_patience=1)).check(HEALTHY | {"objective/held_out_fall": found.fall})
-    assert "over-optimisation" in str(stop)
+    curve_of_run, guards, stopped = RewardCurve(), Guards(ppo_settings(guard_patience=1)), {}
+    for step, (kl, paid, liked) in enumerate(zip(*points.values(), strict=True)):
+        metrics = HEALTHY | {"objective/kl": kl, "objective/scores": paid}
+        if reason := guards.check(metrics | curve_of_run.add(step, metrics, [liked - 1.0, liked + 1.0])):
+            stopped[step] = reason
+    assert "over-optimisation" in next(iter(stopped.values()))
+    assert found.peak_at < min(stopped) < found.peak_at + 10
+    reported = curve_of_run.report()
+    assert reported is not None
+    assert reported["turnover"]["iteration"] == found.peak_at
+    assert reported["held_out"]["beta"] == planted.beta
+    assert reported["proxy"]["alpha"] != planted.alpha
