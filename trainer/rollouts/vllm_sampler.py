@@ -13,11 +13,14 @@ Dimension letters: B episodes.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ from trainer.rollouts.rollout import Rollout, pack_rollout, require_distinct_pad
 
 _SHARED_MEMORY = Path("/dev/shm")
 _WEIGHTS = "model.safetensors"
+_PUSHES = "whetstone-push-"
+_SETTLED_S = 60.0
 
 
 class PolicyReload:
@@ -88,9 +93,7 @@ class VllmSampler:
         self._temperature = temperature
         self._max_completion_tokens = max_completion_tokens
         self._version = 0
-        self._directory = Path(
-            tempfile.mkdtemp(prefix="whetstone-push-", dir=_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None)
-        )
+        self._directory, self._held = own_directory(_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None)
         merged(policy).save_pretrained(self._directory)
         longest = min(max_prompt_tokens + max_completion_tokens, int(policy.config.max_position_embeddings))
         try:
@@ -151,6 +154,38 @@ class VllmSampler:
         """Stop the engine and remove the pushed weights."""
         self._engine.llm_engine.engine_core.shutdown()
         shutil.rmtree(self._directory, ignore_errors=True)
+        os.close(self._held)
+
+
+def own_directory(parent: Path | None = None) -> tuple[Path, int]:
+    """Make a directory for pushed weights, and remove those that killed processes left: they are memory.
+
+    Args:
+        parent: where; the system's place for temporary files by default.
+
+    Returns:
+        The directory, and a descriptor whose lock says, for as long as this process lives, that somebody needs it.
+    """
+    place = parent or Path(tempfile.gettempdir())
+    for left in place.glob(_PUSHES + "*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _SETTLED_S:  # its maker has had the time to lock it
+                held = _lock(left)
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(held)
+    made = Path(tempfile.mkdtemp(prefix=_PUSHES, dir=place))
+    return made, _lock(made)
+
+
+def _lock(directory: Path) -> int:
+    """Return a descriptor that holds the directory; an OSError says that another process does."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def tensor_digests(path: Path) -> dict[str, str]:

@@ -14,10 +14,12 @@ from transformers import PreTrainedModel
 
 from feedback.errors import StageFailed
 from trainer.models.actions import action_positions, logprobs_at, to_actions
+from trainer.models.adapters import without_adapter
 from trainer.models.policies import load_policy, load_tokenizer
 from trainer.rollouts.rollout import Rollout
 from trainer.rollouts.transformers_sampler import TransformersSampler
-from trainer.rollouts.vllm_sampler import PolicyReload, VllmSampler, _sampled_logprobs, tensor_digests
+from trainer.rollouts.vllm_sampler import PolicyReload, VllmSampler, _sampled_logprobs, own_directory, tensor_digests
+from trainer.settings.lora import LoraSettings
 
 REPOSITORY = Path(__file__).parents[3]
 PROMPTS = [[1, 20, 30, 40, 50], [1, 60], [1, 70, 80, 90, 100, 110, 120], [1, 33, 44]] * 4
@@ -99,6 +101,25 @@ def test_greedy_tokens_equal_the_transformers_sampler(engine: VllmSampler, tiny_
     assert got == own.sample(PROMPTS, seed=0).completions()
 
 
+@pytest.mark.vllm
+def test_adapters_answer_from_the_engine_as_they_do_here(engine: VllmSampler, tiny_policy_dir: Path) -> None:
+    policy = load_policy(tiny_policy_dir, lora=LoraSettings(lora_rank=4), seed=2)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in filter(lambda each: each.requires_grad, policy.parameters()):
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    engine.push(policy, 5)
+    assert largest_gap(policy, engine.sample(PROMPTS, seed=0)) < 1e-3
+    engine._temperature = 0.0
+    try:
+        got = engine.sample(PROMPTS, seed=0).completions()
+    finally:
+        engine._temperature = 1.0
+    greedy = {"eos_id": 2, "pad_id": 0, "max_completion_tokens": 16, "temperature": 0.0}
+    assert got == TransformersSampler(policy, **greedy).sample(PROMPTS, seed=0).completions()
+    assert got != TransformersSampler(without_adapter(policy), **greedy).sample(PROMPTS, seed=0).completions()
+
+
 def test_a_missing_logprob_is_an_error_never_zero() -> None:
     entry = SimpleNamespace(logprob=-1.5)
     assert _sampled_logprobs([4, 5], [{4: entry}, {5: entry}]) == [-1.5, -1.5]
@@ -116,3 +137,17 @@ def test_a_changed_tensor_changes_its_digest_and_the_reload_names_it(tmp_path: P
     assert tensor_digests(tmp_path / "model.safetensors")["a"] == digests["a"]
     with pytest.raises(ValueError, match="damaged on the way: b"):
         PolicyReload().policy_reload(str(tmp_path), digests)
+
+
+def test_pushed_weights_of_killed_processes_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    mine, held = own_directory(tmp_path)
+    fresh = tmp_path / f"{mine.name}-of-a-process-that-just-began"
+    left = tmp_path / f"{mine.name}-of-a-killed-process"
+    for each in (fresh, left):
+        each.mkdir()
+    for old in (mine, left):
+        os.utime(old, (0, 0))
+    other, also_held = own_directory(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, fresh, other])
+    os.close(held)
+    os.close(also_held)

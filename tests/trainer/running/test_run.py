@@ -171,7 +171,7 @@ def test_sigterm_ends_a_stage_at_once_with_its_own_exit_code_and_frees_its_direc
     with pytest.raises(ArtifactError, match="another process"):
         interrupt(tmp_path)
     child.send_signal(signal.SIGTERM)
-    _, said = child.communicate(timeout=10)
+    _, said = child.communicate(timeout=60)
     assert child.returncode == 143
     assert "the same command goes on" in said
     assert working_directory(tmp_path / "out").is_dir()
