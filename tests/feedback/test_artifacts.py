@@ -153,3 +153,12 @@ def test_the_manifest_gives_size_and_sum_of_each_file(tmp_path: Path) -> None:
             "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         }
     }
+
+
+def test_drafts_of_dead_processes_are_removed_and_nobody_elses(tmp_path: Path) -> None:
+    for name in (".snp_1.aa.draft", ".snp_1.bb.draft", ".snp_10.aa.draft"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("h")
+    (tmp_path / "snp_1").mkdir()
+    artifacts.remove_drafts(tmp_path / "snp_1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".snp_10.aa.draft", "snp_1"]

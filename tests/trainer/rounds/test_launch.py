@@ -1,6 +1,8 @@
 """One stage as a child process: its metrics, its failures, its end on demand."""
 
+import fcntl
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from feedback.errors import StageFailed
 from trainer.rounds.launch import run_stage
+from trainer.running.layout import LOCK_FILE, working_directory
 
 
 def options(policy: Path, prompts: Path) -> list[str]:
@@ -95,3 +98,35 @@ def test_progress_reaches_the_caller(
     assert seen
     assert {each["stage"] for each in seen} == {"ppo"}
     assert seen[-1]["steps"] == 30
+
+
+def test_a_former_trainers_child_is_waited_for_and_what_it_made_is_used(tmp_path: Path) -> None:
+    """It goes on although its trainer stands still; another child would only be refused."""
+    output = tmp_path / "sft"
+    lock = working_directory(output) / LOCK_FILE
+    lock.parent.mkdir()
+    former = lock.open("w")
+    fcntl.flock(former, fcntl.LOCK_EX)
+    asked: list[int] = []
+
+    def may_go_on() -> bool:
+        asked.append(1)
+        if len(asked) == 2:
+            output.mkdir()
+            (output / "metrics.json").write_text('{"steps": 7}')
+            shutil.rmtree(lock.parent)
+            former.close()
+        return True
+
+    assert run_stage("sft", ["--no-such-option"], output, preset="paper", may_go_on=may_go_on) == {"steps": 7}
+    assert len(asked) == 2
+
+
+def test_who_waits_for_a_former_child_may_be_told_to_stop(tmp_path: Path) -> None:
+    lock = working_directory(tmp_path / "sft") / LOCK_FILE
+    lock.parent.mkdir()
+    with lock.open("w") as former:
+        fcntl.flock(former, fcntl.LOCK_EX)
+        with pytest.raises(StageFailed, match="former trainer's child"):
+            run_stage("sft", [], tmp_path / "sft", preset="paper", may_go_on=lambda: False)
+    assert not (tmp_path / "sft.log").exists(), "nothing was started"

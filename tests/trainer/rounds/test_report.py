@@ -1,14 +1,16 @@
 """What a round leaves in the registry: copies of what serving needs, records with parents, figures for the gate."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from feedback import artifacts, lineage, policies
+from feedback import artifacts, fence, keys, lineage, policies
 from feedback.client import Ledger
+from feedback.errors import LeaseLost
 from feedback.promotion import Thresholds, judge
 from tests.builders import make_report
 from trainer.rounds import report
@@ -91,3 +93,39 @@ def test_what_the_evaluation_could_not_measure_fails_the_gate() -> None:
         decision = judge(msgspec.structs.replace(make_report(), figures=report.gate_figures(lacking)), Thresholds())
         assert not decision.promote
         assert any("missing" in reason for reason in decision.reasons)
+
+
+def test_a_superseded_trainer_registers_nothing(ledger: Ledger, trained: Path, tmp_path: Path) -> None:
+    assert fence.hold(ledger, "one", 60) == 1
+    ledger.redis.delete(keys.ROUND_LOCK)
+    assert fence.hold(ledger, "two", 60) == 2
+    root = tmp_path / "root"
+    for write in (
+        lambda: report.register_reward_model(ledger, root, trained, "rm_1", "snp_1", {}, 1),
+        lambda: report.register_report(ledger, "evr_1", "policy-0001", {}, 1),
+        lambda: report.register_policy(ledger, root, trained, "policy-0001", "sft", probe=PROBE, number=1),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    assert (policies.list_policies(ledger), policies.list_reward_models(ledger)) == ([], [])
+    assert policies.report(ledger, "policy-0001") is None
+    assert policies.aliases(ledger) == {}
+    report.register_policy(ledger, root, trained, "policy-0001", "sft", probe=PROBE, number=2)
+    assert policies.aliases(ledger) == {"candidate": "policy-0001"}, "the files of the first attempt are used"
+
+
+def test_of_two_that_store_the_same_the_second_keeps_the_firsts_copy(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    copy = shutil.copyfile
+
+    def slow(source: Path, target: Path) -> None:
+        monkeypatch.setattr(shutil, "copyfile", copy)
+        report.store_policy(trained, root, "policy-0001", PROBE)  # another trainer, in the meantime
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", slow)
+    path, sha256 = report.store_policy(trained, root, "policy-0001", PROBE)
+    artifacts.verify(root / path, sha256)
+    assert [each.name for each in (root / path).parent.iterdir()] == ["policy-0001"]
