@@ -178,6 +178,29 @@ def test_a_killed_run_resumes_to_the_same_bits(small: dict[str, object], tiny_re
     assert timeless[0] == timeless[1]
 
 
+def test_sigterm_loses_no_iteration_and_changes_no_bit(small: dict[str, object], tmp_path: Path) -> None:
+    given = small | {"episodes": 4 * 16, "checkpoint_every": 0}
+    whole = PpoSettings.model_validate(given | {"output": tmp_path / "whole"})
+    stopped = PpoSettings.model_validate(given | {"output": tmp_path / "stopped"})
+    run_ppo(whole, reward_fn=likes_e)
+    calls: list[int] = []
+
+    def told_to_stop_in_the_second(*arguments: Sequence[object]) -> list[float]:
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return likes_e(*arguments)  # type: ignore[arg-type]
+
+    with pytest.raises(SystemExit) as ended:
+        run_ppo(stopped, reward_fn=told_to_stop_in_the_second)
+    assert ended.value.code == 143
+    assert (tmp_path / "stopped.partial" / "checkpoints" / "step-00000002").is_dir()
+    run_ppo(stopped, reward_fn=told_to_stop_in_the_second)
+    assert len(calls) == 4, "no iteration was done twice"
+    for name in ("model.safetensors", "value/model.safetensors"):
+        assert (stopped.output / name).read_bytes() == (whole.output / name).read_bytes(), name
+
+
 def test_ppo_on_a_real_pretrained_model_keeps_its_language(tmp_path: Path) -> None:
     model, stories = DATA / "model-stories260k", DATA / "text-tinystories-sample" / "stories.txt.gz"
     if not model.is_dir():
