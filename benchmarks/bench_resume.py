@@ -28,6 +28,7 @@ from benchmarks.common import ROOT, Bar, log, percentile, report
 from benchmarks.killable import SITES, VLLM_SITES, Death
 
 DIRECTORY = ROOT / "var" / "bench" / "resume"
+FOUND = "found.jsonl"
 KILLS, SEED, CONTROLS = 200, 1, 4
 SHARES = {"ppo": 0.5, "ppo on 2 threads": 0.03, "ppo with adapters": 0.1, "sft": 0.17, "reward": 0.12, "pretrain": 0.08}
 """Of the kills; what is left by rounding goes to the first."""
@@ -139,7 +140,8 @@ def control_cases(
 def shepherd(tasks: Sequence[Callable[[Path], Any]], jobs: int, directory: Path, show: bool = True) -> list[Any]:
     """Do tasks in ``jobs`` forked processes; return what they found, in order.
 
-    A task is given a directory of its own and returns something that JSON can hold.
+    A task is given a directory of its own and returns something that JSON can hold; it is kept in ``found.jsonl``, too,
+    so that a measurement that is cut off is not lost.
     """
     directory.mkdir(parents=True, exist_ok=True)
     pipe, far = os.pipe()
@@ -157,10 +159,15 @@ def shepherd(tasks: Sequence[Callable[[Path], Any]], jobs: int, directory: Path,
                 os._exit(code)
     os.close(far)
     found: dict[int, Any] = {}
-    with os.fdopen(pipe) as lines, tqdm(total=len(tasks), disable=not show, mininterval=1.0) as bar:
+    with (
+        os.fdopen(pipe) as lines,
+        (directory / FOUND).open("w", buffering=1) as kept,
+        tqdm(total=len(tasks), disable=not show, mininterval=1.0) as bar,
+    ):
         for line in lines:
             number, value = json.loads(line)
             found[number] = value
+            kept.write(line)
             bar.update()
     for _ in range(jobs):
         os.wait()
