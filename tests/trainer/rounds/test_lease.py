@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from feedback import keys, metrics, rounds
 from feedback.client import Ledger
@@ -57,9 +58,9 @@ def test_an_outage_of_the_ledger_loses_nothing(tmp_path: Path) -> None:
     ledger = Ledger(server.url, timeout_s=0.5)
     lease = Lease(ledger, ttl_s=1)
     assert lease.take()
-    with lease.kept() as number:
+    with lease.kept() as number, capture_logs() as said:
         server.kill()
-        time.sleep(0.6)  # longer than two renewals
+        until(lambda: sum(line["event"] == "lease not renewed" for line in said) >= 2)
         assert lease.held, "nobody else can have taken it"
         server.start()
         until(lambda: ledger.redis.pttl(keys.ROUND_LOCK) > 600)
