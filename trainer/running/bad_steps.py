@@ -102,7 +102,9 @@ class BadSteps:
             return
         lines = [line for line in self._file.read_text().splitlines() if line.endswith("}")]
         kept = [line for line in lines if _is_before(json.loads(line), self.attempt, step)]
-        self._file.write_text("".join(line + "\n" for line in kept))
+        draft = self._file.with_name(f".{self._file.name}")  # a kill in the middle must not cost the other lines
+        draft.write_text("".join(line + "\n" for line in kept))
+        draft.replace(self._file)
 
     def go_back(self, state: Mapping[str, Any]) -> None:
         """Begin the second attempt with the counts that the checkpoint holds."""
