@@ -23,6 +23,7 @@ from feedback import artifacts, comparisons, keys, labels, leases, policies, pro
 from feedback import demonstrations as answers
 from feedback import prompts as pool
 from feedback.client import Ledger
+from feedback.errors import StageFailed
 from tests.builders import (
     make_completion,
     make_demonstration,
@@ -209,3 +210,61 @@ def _restore(ledger: Ledger, dumped: dict[bytes, bytes]) -> None:
     raw.flushall()
     for key, value in dumped.items():
         raw.restore(key, 0, value)
+
+
+def test_a_cancelled_round_registers_no_policy_and_the_next_one_leaves_no_gap(
+    filled: Ledger, settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled(stage: str, options: Any, output: Path, **rest: Any) -> dict[str, Any]:
+        if stage == "ppo":
+            rounds.cancel(filled)
+            assert rest["may_go_on"]() is False
+            raise StageFailed("ended by SIGTERM")
+        return ready(stage, options, output, **rest)
+
+    monkeypatch.setattr(work, "run_stage", cancelled)
+    service = Service(settings, filled)
+    rounds.request(filled, "ppo")
+    service.once()
+    (record,) = rounds.list_rounds(filled)
+    assert (record.state, record.stage, record.error) == ("cancelled", "ppo", "an operator cancelled it")
+    assert record.finished_at is not None
+    assert len(policies.list_policies(filled)) == 2
+    service.once()
+    assert len(rounds.list_rounds(filled)) == 1, "nobody asked again"
+    monkeypatch.setattr(work, "run_stage", ready)
+    rounds.request(filled, "ppo")
+    service.once()
+    assert rounds.list_rounds(filled)[-1].version == "policy-0002"
+
+
+def test_a_full_disk_fails_the_round_and_not_the_service(
+    filled: Ledger, settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(work, "run_stage", full)
+    rounds.request(filled, "sft")
+    Service(settings, filled).once()
+    (record,) = rounds.list_rounds(filled)
+    assert (record.state, record.error) == ("failed", "[Errno 28] No space left on device")
+
+
+def test_a_round_is_compared_with_what_was_live_when_it_began(
+    filled: Ledger, settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    against: list[str] = []
+
+    def promoting(stage: str, options: Any, output: Path, **rest: Any) -> dict[str, Any]:
+        if stage == "sft":
+            promotion.promote(filled, "policy-0000", "olga")
+        if stage == "evaluate":
+            against.append(options[options.index("--against") + 1])
+        return ready(stage, options, output, **rest)
+
+    monkeypatch.setattr(work, "run_stage", promoting)
+    rounds.request(filled, "sft")
+    Service(settings, filled).once()
+    assert rounds.list_rounds(filled)[0].parent == "policy-0001"
+    assert against == [f"live={settings.artifact_root / 'policies/policy-0001'}"]
