@@ -138,8 +138,13 @@ SECOND = [
     ),
     Mutation(
         26, "trainer.running.optimization",
-        "bound = max_grad_norm if max_grad_norm > 0 else math.inf", "bound = math.inf",
+        "clip_gradient(parameters, max_grad_norm if max_grad_norm > 0 else math.inf)", "clip_gradient(parameters, math.inf)",
         "the supervised stages do not clip",
+    ),
+    Mutation(
+        26, "trainer.maths.shards",
+        "(max_norm / (norm + 1e-6)).clamp(max=1.0)", "(max_norm / (norm.square() + 1e-6)).clamp(max=1.0)",
+        "gradients are scaled by the norm's square",
     ),
     Mutation(
         27, "trainer.ppo.step",

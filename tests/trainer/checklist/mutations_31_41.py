@@ -28,7 +28,7 @@ THIRD = [
     ),
     Mutation(
         32, "trainer.maths.kl_control",
-        "-0.2), 0.2)", "-0.2), 1.0)",
+        "most_error: float = 0.2,", "most_error: float = 1.0,",
         "the error is clipped at 1 instead of 0.2",
     ),
     Mutation(
@@ -38,7 +38,7 @@ THIRD = [
     ),
     Mutation(
         32, "trainer.ppo.ppo",
-        "episodes=settings.batch_size,\n        )", "episodes=settings.minibatches,\n        )",
+        "episodes=settings.batch_size,\n            **(", "episodes=settings.minibatches,\n            **(",
         "the controller is told the wrong number of episodes",
     ),
     Mutation(
@@ -133,7 +133,7 @@ THIRD = [
     ),
     Mutation(
         38, "trainer.ppo.job",
-        "(settings.reference, settings.reward, settings.value)", "(settings.reference, settings.value)",
+        "(settings.reference, settings.reward, settings.value", "(settings.reference, settings.value",
         "the reward model's tokenizer is not looked at",
     ),
     Mutation(
