@@ -69,7 +69,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "sft": _SANDBOX_TRAINING | {"epochs": 4, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "text_packed": False},
         "start": _SANDBOX_TRAINING | {"batch_size": 16, "lr": 5e-4, "text_packed": False},
-        "reward": _SANDBOX_TRAINING | {"batch_size": 8, "lr": 3e-4},
+        "reward": _SANDBOX_TRAINING | {"batch_size": 8, "incremental_batch_size": 32, "lr": 3e-4},
         "ppo": _SANDBOX | {
             "episodes": 64 * 100, "batch_size": 64, "minibatches": 2,
             # A kill costs one iteration at most; a checkpoint takes a fourteenth of the time of one (measured).

@@ -201,6 +201,9 @@ class RewardSettings(TrainingSettings, LimitSettings):
     """Go on with `init_reward`: one pass over comparisons it never saw, and a sample of those it did."""
     replay: float = Field(0.25, ge=0)
     """Comparisons that an incremental run draws from those seen before, for each fresh one."""
+    incremental_batch_size: int = Field(0, ge=0)
+    """Distinct prompts per optimizer step of an incremental run; 0 takes `batch_size`. A short run ends in the noise of
+    its last small batches, one behind the other."""
     max_uses: int = Field(4, ge=1)
     """Passes over a label, all runs since the policy together, after which incremental runs leave it alone."""
     ties: Literal["drop", "davidson", "rao-kupper"] = "drop"

@@ -58,7 +58,7 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         chosen = _choose(parts.train, usage, settings)
         demonstrations = _demonstrations(settings, tokenizer, limits, counts.bad)
         pad_id = int(tokenizer.pad_token_id)
-        order = EpochOrder(len(chosen.groups), settings.batch_size, settings.seed)
+        order = EpochOrder(len(chosen.groups), _batch_size(settings), settings.seed)
         tie = _tie(chosen.groups, settings)
         gradient = KwiseGradient(model, chosen.groups, order, settings, pad_id, run.world, tie)
         steps = settings.max_steps or settings.epochs * order.batches_per_epoch
@@ -112,6 +112,10 @@ def _usage(settings: RewardSettings) -> Usage:
     if settings.init_reward and (settings.incremental or (settings.init_reward / USES_FILE).exists()):
         return Usage.load(settings.init_reward)
     return Usage()
+
+
+def _batch_size(settings: RewardSettings) -> int:
+    return (settings.incremental and settings.incremental_batch_size) or settings.batch_size
 
 
 def _choose(train: list[PreferenceGroup], usage: Usage, settings: RewardSettings) -> Selection:
