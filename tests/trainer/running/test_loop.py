@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 from feedback.errors import Diverged
+from trainer.running.bad_steps import BadSteps
+from trainer.running.distributed import World
 from trainer.running.layout import partial_directory
-from trainer.running.loop import optimize
-from trainer.running.optimization import Schedule
-from trainer.running.run import open_run
+from trainer.running.loop import _Loop, optimize
+from trainer.running.optimization import Schedule, adamw
+from trainer.running.run import Run, open_run
 from trainer.settings.stages import RewardSettings
 
 
@@ -196,3 +198,18 @@ def test_skipped_steps_are_counted_across_a_restart_as_without_one(tmp_path: Pat
     assert timeless[0] == timeless[1]
     assert bad_batches(tmp_path / "whole") == bad_batches(tmp_path / "killed")
     assert torch.equal(whole.weight, second.weight)
+
+
+def test_several_processes_draw_dropout_of_their_own_anew_at_every_step(tmp_path: Path) -> None:
+    drawn: dict[tuple[int, int], float] = {}
+    for rank, begin in ((0, 0), (1, 0), (1, 3)):  # the last is a resumed one
+        model = nn.Linear(1, 1)
+        line = Line(model)
+        run = Run("reward", settings(tmp_path), tmp_path, torch.device("cpu"), World(rank=rank, size=2))
+        loop = _Loop(run, settings(tmp_path), model, adamw(model, settings(tmp_path), 0.1), line, line,
+                     Schedule(steps=5), 0.1, None, BadSteps(None))  # fmt: skip
+        for step in range(begin, 5):
+            loop._seed(step)
+            value = float(torch.rand(()))
+            assert drawn.setdefault((rank, step), value) == value
+    assert len(set(drawn.values())) == 10
