@@ -34,7 +34,7 @@ from tests.trainer.checklist.mutation import ROOT, Mutation, tests
 from tests.trainer.checklist.mutations import MUTATIONS
 
 AT_ONCE = 2
-HANG_S = 60
+HANG_S = 120
 HEAVY = (
     "torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2", "tokenizers",
     "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto", "safetensors.torch",

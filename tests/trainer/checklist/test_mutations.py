@@ -40,10 +40,12 @@ def test_every_item_has_one_test_and_a_mutation() -> None:
     assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)
 
 
+@pytest.mark.slow
 def test_all_items_pass_on_the_true_code(verdicts: dict[str, dict[str, Any]]) -> None:
     assert verdicts["true code"]["verdict"] == "passed", verdicts["true code"]["said"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_a_broken_detail_is_noticed(mutation: Mutation, verdicts: dict[str, dict[str, Any]]) -> None:
     verdict = verdicts[mutation.name]
