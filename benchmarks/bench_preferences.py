@@ -1,9 +1,9 @@
 """How well a small reward model learns six sets of real human preferences, beside length and a bag of words.
 
-Everything runs as users run it: ``python -m trainer pretrain``, ``sft``, then ``reward`` and ``score`` for each fold. A
-base of a million parameters is pretrained on public-domain books and dialogue text, fine-tuned on human demonstrations,
-and one reward model per fold is trained on all sets together. Every row is scored once, by the model that saw none of
-the rows with its prompt; the bag of words is fitted on the same rows.
+Everything runs as users run it: ``python -m trainer pretrain``, ``sft``, ``reward`` and ``score``. A base is pretrained
+on public-domain books and dialogue text and fine-tuned on human demonstrations; then each fold gets reward models, one
+trained on all sets together and one on each set by itself. Every row is scored once by each kind, by the model that saw
+none of the rows with its prompt; the bag of words is fitted on the same rows.
 
 A killed bench goes on with ``--go-on``: the same command of the trainer goes on, or says what it had found.
 """
@@ -28,6 +28,8 @@ from benchmarks.preference_runs import RECIPES, judge_fold, make_base
 from benchmarks.preference_sets import Row, deal, read_set, real_data
 
 RESAMPLES = 2000
+SCORERS = ("all_sets", "own_set", "bag_of_words", "longer")
+"""Reward models of both kinds, and what they must beat."""
 PUBLISHED = {
     "pref-hh-harmless": {"bag_of_words": 0.59, "longer": 0.44},
     "pref-oasst-ranked": {"longer": 0.69},
@@ -48,12 +50,11 @@ def bags(rows: Sequence[Row], folds: Mapping[str, int]) -> Scores:
     return found
 
 
-def by_set(rows: Sequence[Row], model: Scores, bag: Scores) -> dict[str, dict[str, Any]]:
-    """Return each set's counts, the three accuracies on the same pairs, and what its description says."""
+def by_set(rows: Sequence[Row], scorers: Mapping[str, Scores]) -> dict[str, dict[str, Any]]:
+    """Return each set's counts, every scorer's accuracy on the same pairs, and what its description says."""
     found: dict[str, dict[str, Any]] = {}
     for name in sorted({row.set for row in rows}):
         own = [row for row in rows if row.set == name]
-        scorers = {"model": model, "bag_of_words": bag, "longer": longer(own)}
         figures = {
             each: value.rounded() for each, value in accuracies(own, scorers, resamples=RESAMPLES, seed=0).items()
         }
@@ -76,7 +77,7 @@ def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
     def cell(accuracy: Mapping[str, float]) -> str:
         return f"{100 * accuracy['value']:.1f} [{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
 
-    rows = [["set", "rows", "K", "pairs", "reward model", "bag of words", "longer", "described: bag, longer"]]
+    rows = [["set", "rows", "K", "pairs", *(name.replace("_", " ") for name in SCORERS), "described: bag, longer"]]
     for name, found in sets.items():
         described = ", ".join(
             f"{100 * found['published'][key]:.0f}" if key in found["published"] else "-"
@@ -84,7 +85,7 @@ def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
         )
         low, high = found["k"]
         size = str(low) if low == high else f"{low}-{high}"
-        accuracy = [cell(found[key]) for key in ("model", "bag_of_words", "longer")]
+        accuracy = [cell(found[key]) for key in SCORERS]
         rows.append([name, str(found["rows"]), size, str(found["pairs"]), *accuracy, described])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -102,30 +103,35 @@ def main() -> None:
     root, home = real_data(), ROOT / "var" / "bench" / "preferences"
     recipe = RECIPES[arguments.recipe]
     sets = sorted(root.glob("pref-*"))
-    rows = [row for directory in sets for row in read_set(directory, recipe.prompt_characters)]
+    rows = [row for directory in sets for row in read_set(directory, recipe.prompt_bytes)]
     folds = deal(rows, recipe.folds)
     if not arguments.go_on:
         for directory in home.glob("fold-*"):
             shutil.rmtree(directory)
     policy, base = make_base(home, root, [row.key for row in rows], recipe)
-    found: list[dict[str, Any]] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, tqdm(total=recipe.folds, desc="folds", unit="fold") as bar:
-        jobs = [pool.submit(judge_fold, home, fold, rows, folds, policy, recipe) for fold in range(recipe.folds)]
-        for job in jobs:
-            found.append(job.result())
+    names = ["", *(directory.name for directory in sets)]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    jobs = [(fold, name) for name in names for fold in range(recipe.folds)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, tqdm(total=len(jobs), desc="reward models") as bar:
+        running = [pool.submit(judge_fold, home, fold, rows, folds, policy, recipe, name) for fold, name in jobs]
+        for (_, name), job in zip(jobs, running, strict=True):
+            found[name].append(job.result())
             bar.update()
     log("fitting the bags of words")
-    model = {identity: rewards for fold in found for identity, rewards in fold["scores"].items()}
-    judged = [row for row in rows if row.id in model]
-    measured = by_set(judged, model, bags(judged, folds))
+    everything = [each for name in names for each in found[name]]
+    together = {row: rewards for each in found[""] for row, rewards in each["scores"].items()}
+    alone = {row: rewards for name in names[1:] for each in found[name] for row, rewards in each["scores"].items()}
+    judged = [row for row in rows if row.id in together and row.id in alone]
+    kinds = (together, alone, bags(judged, folds), longer(judged))
+    measured = by_set(judged, dict(zip(SCORERS, kinds, strict=True)))
     print(table(measured), file=sys.stderr)
-    leaks = sum(len(fold["train_keys"] & fold["test_keys"]) for fold in found)
+    leaks = sum(len(each["train_keys"] & each["test_keys"]) for each in everything)
     figures = {
         "recipe": {"name": arguments.recipe} | asdict(recipe),
         "base": base,
         "sets": measured,
-        "reward_s": [fold["trained"]["wall_s"] for fold in found],
-        "bad_rows": sum(fold[stage]["data"]["bad_rows"] for fold in found for stage in ("trained", "scored")),
+        "reward_s": [each["trained"]["wall_s"] for each in everything],
+        "bad_rows": sum(each[stage]["data"]["bad_rows"] for each in everything for stage in ("trained", "scored")),
         "rows_not_scored": len(rows) - len(judged),
         "wall_s": round(time.monotonic() - began_s, 1),
         "resumed": arguments.go_on,

@@ -30,7 +30,7 @@ class Recipe:
         vocabulary: tokens.
         epochs: passes over the base's text.
         folds: parts of the rows, each scored by a model of its own.
-        prompt_characters: how much of a conversation is read, from its end.
+        prompt_bytes: how much of a conversation is read, from its end.
         completion_tokens: how much of a completion is read, from its start.
     """
 
@@ -39,7 +39,7 @@ class Recipe:
     vocabulary: int
     epochs: float
     folds: int
-    prompt_characters: int
+    prompt_bytes: int
     completion_tokens: int
 
     @property
@@ -52,20 +52,17 @@ class Recipe:
 
     @property
     def limits(self) -> dict[str, int]:
-        """Return the trainer's limits; a token has two characters or more, but for strange scripts."""
-        return {"max_prompt_tokens": self.prompt_characters // 2, "max_completion_tokens": self.completion_tokens}
+        """Return the trainer's limits: a prompt may take all that a completion leaves of the context."""
+        left = PRETRAIN["context_tokens"] - self.completion_tokens
+        return {"max_prompt_tokens": left, "max_completion_tokens": self.completion_tokens}
 
 
 RECIPES = {
-    "full": Recipe(
-        width=128, layers=4, vocabulary=2048, epochs=1.0, folds=5, prompt_characters=400, completion_tokens=184
-    ),
-    "quick": Recipe(
-        width=64, layers=2, vocabulary=1024, epochs=0.15, folds=3, prompt_characters=200, completion_tokens=128
-    ),
+    "full": Recipe(width=128, layers=4, vocabulary=2048, epochs=1.0, folds=5, prompt_bytes=250, completion_tokens=184),
+    "quick": Recipe(width=64, layers=2, vocabulary=1024, epochs=0.15, folds=3, prompt_bytes=200, completion_tokens=128),
 }
-PRETRAIN = {
-    "tied": True, "init_std": 0.08, "bos": False, "context_tokens": 384, "block_tokens": 256, "batch_size": 16,
+PRETRAIN: dict[str, Any] = {
+    "tied": True, "init_std": 0.08, "bos": False, "context_tokens": 512, "block_tokens": 256, "batch_size": 16,
     "lr": 4e-3, "beta2": 0.98, "checkpoint_every": 20, "threads": 1,
 }  # fmt: skip
 SFT = {"epochs": 1, "batch_size": 16, "lr": 5e-4, "dropout": 0.0, "checkpoint_every": 20, "threads": 1}
@@ -74,6 +71,8 @@ REWARD = {
     # Completions of similar length share a pass: with more in one, most of it is padding.
     "micro_batch_tokens": 2048,
 }  # fmt: skip
+OWN_SET = {"batch_size": 4}
+"""What is different for a set by itself: some have a hundred rows."""
 SCORE = {"threads": 1, "bootstrap": 200, "micro_batch_tokens": 2048}
 
 
@@ -151,26 +150,35 @@ def make_base(home: Path, root: Path, keys: Sequence[str], recipe: Recipe) -> tu
 
 
 def judge_fold(
-    home: Path, fold: int, rows: Sequence[Row], folds: Mapping[str, int], policy: Path, recipe: Recipe
+    home: Path, fold: int, rows: Sequence[Row], folds: Mapping[str, int], policy: Path, recipe: Recipe, own: str = ""
 ) -> dict[str, Any]:
-    """Train on all other folds and score this one; return the scores by row id and what the trainer said."""
-    train = [row for row in rows if folds[row.key] != fold]
-    test = [row for row in rows if folds[row.key] == fold]
-    directory = home / f"fold-{fold}"
-    demonstrations = policy.parent.parent / "demonstrations.jsonl"
+    """Train on all other folds and score this one.
+
+    Args:
+        home: directory of the bench.
+        fold: which one is scored.
+        rows: of all sets.
+        folds: fold of every key.
+        policy: whose trunk the reward model gets.
+        recipe: limits of lengths.
+        own: name of a set that is trained on and scored by itself; all sets together without it.
+
+    Returns:
+        The scores by row id, the keys on both sides, and the metrics of both stages.
+    """
+    some = [row for row in rows if own in ("", row.set)]
+    train = [row for row in some if folds[row.key] != fold]
+    test = [row for row in some if folds[row.key] == fold]
+    directory = home / f"fold-{fold}" / (own or "all")
     given = {
         "policy": policy,
         "preferences": write_rows(directory / "train", train),
-        "demonstrations": [demonstrations],
+        "demonstrations": [policy.parent.parent / "demonstrations.jsonl"],
+        "seed": fold,
     }
-    trained = trainer("reward", directory / "reward", REWARD | recipe.limits | {"seed": fold} | given)
-    scored = trainer(
-        "score",
-        directory / "scores",
-        SCORE
-        | recipe.limits
-        | {"reward_model": directory / "reward", "preferences": write_rows(directory / "test", test)},
-    )
+    trained = trainer("reward", directory / "reward", REWARD | (OWN_SET if own else {}) | recipe.limits | given)
+    judged = {"reward_model": directory / "reward", "preferences": write_rows(directory / "test", test)}
+    scored = trainer("score", directory / "scores", SCORE | recipe.limits | judged)
     lines = (directory / "scores" / "scores.jsonl").read_text().splitlines()
     return {
         "scores": {row["id"]: row["rewards"] for row in map(json.loads, lines)},

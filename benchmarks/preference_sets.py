@@ -74,13 +74,13 @@ def normal(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def read_set(directory: Path, prompt_characters: int) -> list[Row]:
+def read_set(directory: Path, prompt_bytes: int) -> list[Row]:
     """Return the rows of one set that people judged.
 
     Args:
         directory: of the set.
-        prompt_characters: what is kept of a conversation, from its end. The trainer would drop longer prompts, and
-            their labels with them.
+        prompt_bytes: what is kept of a conversation, from its end; no text has more tokens than bytes. The trainer
+            would drop longer prompts, and their labels with them.
     """
     rows = []
     for fields in lines(directory / "comparisons.jsonl.gz"):
@@ -92,7 +92,7 @@ def read_set(directory: Path, prompt_characters: int) -> list[Row]:
             set=directory.name,
             id=f"{directory.name}/{fields['id']}",
             key=normal(beginning),
-            messages=ending(whole, prompt_characters),
+            messages=ending(whole, prompt_bytes),
             texts=[response["text"] for response in fields["responses"]],
             comparisons=human,
         )
@@ -115,15 +115,18 @@ def conversation(fields: Mapping[str, Any]) -> list[Message]:
     return [message for message in found if message["content"]]
 
 
-def ending(messages: Sequence[Message], characters: int) -> list[Message]:
+def ending(messages: Sequence[Message], most_bytes: int) -> list[Message]:
     """Return the last turns that fit; where not even the last one does, its end."""
     kept: list[Message] = []
-    left = characters
+    left = most_bytes
     for message in reversed(messages):
-        if kept and len(message["content"]) > left:
+        content = message["content"].encode()
+        if kept and len(content) > left:
             break
-        kept.insert(0, {"role": message["role"], "content": message["content"][-characters:]})
-        left -= len(message["content"])
+        # A character that the cut goes through is left out.
+        whole = content[-most_bytes:].decode(errors="ignore")
+        kept.insert(0, {"role": message["role"], "content": whole})
+        left -= len(content)
     return kept
 
 

@@ -1,6 +1,6 @@
 """Figures of every set beside both baselines, and the table of them."""
 
-from benchmarks.bench_preferences import bags, by_set, table
+from benchmarks.bench_preferences import SCORERS, bags, by_set, table
 from benchmarks.preference_sets import deal
 from tests.benchmarks.test_preference_runs import rows
 
@@ -15,9 +15,9 @@ def test_every_row_gets_a_bag_of_words_that_did_not_see_it() -> None:
 
 def test_the_table_has_a_line_a_set() -> None:
     some = rows()
-    wrong = {row.id: [0.0, 1.0] for row in some}
-    found = by_set(some, wrong, {row.id: [1.0, 0.0] for row in some})
-    assert found["pref-0"]["model"]["value"] == 0.0
+    wrong, right = ({row.id: scores for row in some} for scores in ([0.0, 1.0], [1.0, 0.0]))
+    found = by_set(some, dict(zip(SCORERS, (wrong, right, right, right), strict=True)))
+    assert found["pref-0"]["all_sets"]["value"] == 0.0
     assert found["pref-0"]["bag_of_words"]["value"] == found["pref-0"]["longer"]["value"] == 1.0
-    assert found["pref-1"]["model-longer"]["value"] == -1.0
+    assert found["pref-1"]["all_sets-longer"]["value"] == -1.0
     assert [line.split()[0] for line in table(found).splitlines()] == ["set", "pref-0", "pref-1"]

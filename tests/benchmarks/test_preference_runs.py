@@ -80,6 +80,11 @@ def test_no_model_and_no_bag_sees_a_prompt_that_it_is_tested_on(
         for key in found["test_keys"]:
             assert not any(f'"{key}"' in text for text in given["reward"])
             assert any(f'"{key}"' in text for text in given["score"])
+        assert len(given["reward"]) == 2
+        alone = preference_runs.judge_fold(tmp_path / str(fold), fold, some, folds, policy, recipe, "pref-1")
+        assert alone["test_keys"] == found["test_keys"]
+        assert len(given["reward"]) == len(given["score"]) == 1
+        assert not any(f'"{key}"' in text for key in alone["test_keys"] for text in given["reward"])
 
 
 def test_a_stage_that_fails_ends_the_bench_with_its_words(tmp_path: Path) -> None:

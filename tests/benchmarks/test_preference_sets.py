@@ -60,6 +60,7 @@ def test_the_end_of_a_conversation_is_kept() -> None:
     assert ending(messages, 100) == messages
     assert ending(messages, 25) == messages[1:]
     assert ending([{"role": "user", "content": "0123456789"}], 4) == [{"role": "user", "content": "6789"}]
+    assert ending([{"role": "user", "content": "aéé"}], 3) == [{"role": "user", "content": "é"}]
 
 
 def test_votes_of_models_and_rows_of_one_text_are_left_out(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_real_sets(data_root: Path, name: str) -> None:
     rows = read_set(data_root / name, 200)
     assert len(rows) == SETS[name]
     assert all(each.key and each.messages[-1]["role"] == "user" for each in rows)
-    assert all(sum(len(message["content"]) for message in each.messages) <= 200 for each in rows)
+    assert all(sum(len(message["content"].encode()) for message in each.messages) <= 200 for each in rows)
     assert sum(len(each.pairs) for each in rows) > 500
     assert not any(str(c["annotator"]).startswith("model:") for each in rows for c in each.comparisons)
 
