@@ -15,9 +15,12 @@ from trainer.settings.guards import BUDGET_STOP, GuardSettings
 _NOT_NOTHING = 0.1
 """EOS rate at the start from which on a rate of 0 is a fall to nothing, and not chance."""
 _ERRORS = 2.0
-"""Standard errors by which a single measurement must be over 1.5 times the budget: small batches measure roughly."""
-_AT_ONCE = ("budget",)
-"""Rules that wait for no second iteration: what is spent is spent."""
+"""Standard errors by which a single measurement is over its limit beyond doubt: small batches measure roughly."""
+
+
+def surely_over(metrics: Mapping[str, float], limit_nats: float) -> bool:
+    """Whether the mean KL of an iteration's episodes is over a limit by two of its standard errors."""
+    return metrics["objective/kl"] - _ERRORS * metrics.get("objective/kl_error", 0.0) > limit_nats
 
 
 class Guards:
@@ -31,13 +34,16 @@ class Guards:
         self._settings = settings
         self._first: dict[str, float] = {}
         self._broken: dict[str, int] = {}
+        self._sick: dict[str, float] = {}
+        self._latest = 0
 
-    def check(self, metrics: Mapping[str, float]) -> str | None:
+    def check(self, metrics: Mapping[str, float], iteration: int = 0) -> str | None:
         """The reason to stop after this iteration, or None.
 
         Args:
             metrics: the iteration's figures by their published names; a rule without its figure is not looked at,
                 every other number is only checked for being finite.
+            iteration: iterations done before this one, which measured the weights of the checkpoint of that number.
         """
         for name, value in metrics.items():
             if not math.isfinite(value):
@@ -47,16 +53,29 @@ class Guards:
         verdict = None
         for rule, reason in self._rules(metrics).items():
             self._broken[rule] = self._broken.get(rule, 0) + 1 if reason else 0
-            patience = 1 if rule in _AT_ONCE else self._settings.guard_patience
+            # What is spent is spent: over the budget beyond doubt, the run waits for no second iteration.
+            at_once = rule == "budget" and surely_over(metrics, BUDGET_STOP * self._settings.kl_budget_nats)
+            patience = 1 if at_once else self._settings.guard_patience
             if reason and self._broken[rule] >= patience and verdict is None:
                 row = f", {self._broken[rule]} iterations in a row" if patience > 1 else ""
                 verdict = reason + row
+        self._latest = iteration
+        if self.broken_for:
+            self._sick[str(iteration)] = float(self.broken_for)
         return verdict
+
+    def measured_sick(self, iteration: int) -> bool:
+        """Whether some rule was broken by the weights that this many iterations had made."""
+        return str(iteration) in self._sick
 
     @property
     def healthy(self) -> bool:
-        """True when no rule was broken in the last iteration: only then is a checkpoint a good one."""
-        return not any(self._broken.values())
+        """True when no rule was broken in the last ``guard_patience`` iterations: only then is a checkpoint a good one.
+
+        So the one before it is good by its own measurement, even where the figures flicker around a limit.
+        """
+        patience = self._settings.guard_patience
+        return self._latest - max(map(int, self._sick), default=-patience) >= patience
 
     @property
     def broken_for(self) -> int:
@@ -70,12 +89,19 @@ class Guards:
 
     def state_dict(self) -> dict[str, dict[str, float]]:
         """What a resumed run needs to go on watching."""
-        return {"first": dict(self._first), "broken": {k: float(v) for k, v in self._broken.items()}}
+        broken = {rule: float(count) for rule, count in self._broken.items()}
+        return {
+            "first": dict(self._first),
+            "broken": broken,
+            "sick": dict(self._sick) | {"latest": float(self._latest)},
+        }
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
         """Go on from a saved state."""
         self._first = dict(state["first"])
         self._broken = {k: int(v) for k, v in state["broken"].items()}
+        self._sick = {k: v for k, v in state["sick"].items() if k != "latest"}
+        self._latest = int(state["sick"]["latest"])
 
     def _rules(self, metrics: Mapping[str, float]) -> dict[str, str]:
         """The broken rules' reasons; empty strings for those that hold."""
@@ -89,13 +115,12 @@ class Guards:
         floor = limits.min_entropy_ratio * first["ppo/policy/entropy_avg"]
         start = first["episode/eos_rate"]
         most = BUDGET_STOP * limits.kl_budget_nats or math.inf
-        beyond_doubt = kl - _ERRORS * metrics.get("objective/kl_error", 0.0)
         return {
             "kl": f"KL {kl:.3g} nats an episode is over its limit of {limits.max_kl_nats:g}"
             if kl > limits.max_kl_nats
             else "",
             "budget": f"KL {kl:.3g} nats an episode is over {BUDGET_STOP:g} times the budget of {most / BUDGET_STOP:g}"
-            if beyond_doubt > most
+            if kl > most
             else "",
             "eos": f"EOS rate fell from {start:.3g} to {eos:.3g}: completions run into the length cap"
             if start - eos > limits.max_eos_drop or (eos == 0 and start >= _NOT_NOTHING)

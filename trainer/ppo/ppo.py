@@ -37,6 +37,7 @@ from feedback.errors import Diverged, StageFailed
 from trainer.data.reading import Message
 from trainer.maths.kl_control import BUDGET_ERROR, next_kl_coef
 from trainer.ppo.experience import make_experience, score_rollout
+from trainer.ppo.guards import surely_over
 from trainer.ppo.job import PpoJob, build_job, input_files
 from trainer.ppo.reward_curve import RewardFunction
 from trainer.ppo.spending import spent
@@ -171,7 +172,11 @@ def iterate(
             target_nats=settings.wanted_kl_nats,
             horizon=settings.kl_horizon,
             episodes=settings.batch_size,
-            **({"most_error": BUDGET_ERROR, "least": settings.kl_coef} if settings.kl_budget_nats else {}),
+            # Noise must not push harder up than down: only an excess beyond doubt is answered with full force.
+            most_error=BUDGET_ERROR
+            if settings.kl_budget_nats and surely_over(metrics, settings.kl_budget_nats)
+            else 0.2,
+            least=settings.kl_coef if settings.kl_budget_nats else 0.0,
         )
     return metrics | {
         "lr": lr,
@@ -198,14 +203,24 @@ def _train(this: Run, job: PpoJob, settings: PpoSettings, rules: _Rules) -> dict
     job.bad_steps.forget_after(job.iteration)
     while (stop := _walk(this, job, settings, rules)) is not None:
         stopped_at = job.iteration
-        # A checkpoint's weights are measured by the iteration after it: those that measured badly are not good ones.
-        if not job.resume(this, good_only=True, before=stop.good_before):
+        if not job.resume(this, good_only=True, before=_good_before(this, job, stop)):
             reason = f"ppo stopped at iteration {stopped_at}: {stop.reason}"
             raise Diverged(f"{reason}; there is no earlier checkpoint that was measured to be good")
         if not stop.may_go_back:
             return {"reason": stop.reason, "iteration": stopped_at, "published_iteration": job.iteration}
         job.bad_steps.go_back(job.bad_steps.state_dict())
     return None
+
+
+def _good_before(this: Run, job: PpoJob, stop: _Stop) -> int:
+    """The iteration before which the newest good checkpoint is good by its own measurement, made an iteration later."""
+    before = stop.good_before
+    while (path := this.latest_checkpoint(good_only=True, before=before)) is not None:
+        step = int(path.name.removeprefix("step-"))
+        if not job.guards.measured_sick(step):
+            break
+        before = step
+    return before
 
 
 def _walk(this: Run, job: PpoJob, settings: PpoSettings, rules: _Rules) -> _Stop | None:
@@ -215,7 +230,7 @@ def _walk(this: Run, job: PpoJob, settings: PpoSettings, rules: _Rules) -> _Stop
     with bar as progress, this.stop.after_steps():
         while job.iteration < settings.iterations:
             metrics = iterate(job, settings, *rules)
-            verdict = job.guards.check(metrics) if "objective/kl" in metrics else None
+            verdict = job.guards.check(metrics, job.iteration - 1) if "objective/kl" in metrics else None
             metrics |= job.guards.alarms()
             job.record(metrics)
             progress.update(job.iteration, metrics)

@@ -104,3 +104,12 @@ def test_an_alarm_is_raised_in_the_iteration_of_the_fault_and_says_for_how_long(
         assert guards.check(sick) is None
         assert guards.alarms()["guards/broken"] == 2.0
         assert guards.alarms()["guards/ess"] == count == guards.broken_for
+
+
+def test_it_remembers_which_weights_measured_badly() -> None:
+    guards, copy = Guards(GuardSettings()), Guards(GuardSettings())
+    for iteration, kl in enumerate((3.0, 1e3, 3.0)):
+        guards.check(HEALTHY | {"objective/kl": kl}, iteration)
+    assert [guards.measured_sick(iteration) for iteration in range(3)] == [False, True, False]
+    copy.load_state_dict(guards.state_dict())
+    assert copy.measured_sick(1)

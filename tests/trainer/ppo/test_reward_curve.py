@@ -17,7 +17,7 @@ from trainer.rollouts.transformers_sampler import TransformersSampler
 from trainer.settings.ppo import PpoSettings
 
 SMALL = {
-    "batch_size": 32, "minibatches": 2, "episodes": 32 * 60, "max_completion_tokens": 8, "lr": 2e-3, "value_lr": 2e-3,
+    "batch_size": 32, "minibatches": 2, "episodes": 32 * 50, "max_completion_tokens": 8, "lr": 2e-3, "value_lr": 2e-3,
     "threads": 1, "seed": 3, "device": "cpu", "warmup_iterations": 0, "ema_decay": 0.0, "kl_coef": 0.0,
     "max_kl_nats": 1e4, "min_entropy_ratio": 0.0, "max_eos_drop": 1.0, "checkpoint_every": 1,
 }  # fmt: skip
@@ -41,7 +41,7 @@ def test_a_planted_hack_stops_the_run_and_is_reported(tiny_policy_dir: Path, pro
     given = SMALL | {"output": tmp_path / "out", "policy": tiny_policy_dir, "prompts": [prompt_file]}
     metrics = run_ppo(PpoSettings.model_validate(given), reward_fn=proxy, held_out_fn=gold)
     assert "the held-out reward model's score lost" in metrics["stopped"]["reason"]
-    assert metrics["stopped"]["iteration"] < 60
+    assert metrics["stopped"]["iteration"] < 50
     rows = [json.loads(line) for line in (tmp_path / "out" / "reward-curve.jsonl").read_text().splitlines()]
     assert [row["iteration"] for row in rows] == list(range(metrics["iterations"]))
     assert rows[-1]["scores"] > rows[0]["scores"] + 1
@@ -67,8 +67,8 @@ def test_points_survive_a_restart_and_the_report_names_the_turn() -> None:
     assert found["objective/held_out_fall"] > 0.5
     copy = RewardCurve()
     copy.load_state_dict(json.loads(json.dumps(curve.state_dict())))
+    assert copy.state_dict() == curve.state_dict()
     report = copy.report()
-    assert report == curve.report()
     assert report is not None
     assert abs(report["turnover"]["iteration"] - 20) <= 2
     assert report["held_out"]["peak_kl_nats"] == pytest.approx(0.2 * 20, rel=0.5)
