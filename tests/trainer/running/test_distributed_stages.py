@@ -27,8 +27,8 @@ from trainer.stages import pretrain, reward, sft
 ROOT = Path(__file__).parents[3]
 STEPS = 20
 KILLED_AT = 7
-# With this seed no random number of PPO's samples falls nearer than 6e-6 to a boundary between two tokens. Within rounding,
-# 1e-7, either token may come, and what follows is another run: one draw of 8,600 with the seeds 3 to 11.
+# With this seed no random number of PPO's samples falls nearer than 6e-6 to a boundary between two tokens. Within
+# rounding (1e-7) either token may come, and what follows is another run: one draw of 8,600 with the seeds 3 to 11.
 COMMON = {"threads": 1, "device": "cpu", "max_steps": STEPS, "seed": 4}
 
 
