@@ -2,6 +2,24 @@
 
 from feedback.snapshots.build import build
 from feedback.snapshots.caps import Caps
-from feedback.snapshots.store import answers_in, compare, demonstrations_in, get, list_snapshots, verify
+from feedback.snapshots.store import (
+    answers_in,
+    compare,
+    demonstrations_in,
+    get,
+    list_snapshots,
+    new_comparisons,
+    verify,
+)
 
-__all__ = ["Caps", "answers_in", "build", "compare", "demonstrations_in", "get", "list_snapshots", "verify"]
+__all__ = [
+    "Caps",
+    "answers_in",
+    "build",
+    "compare",
+    "demonstrations_in",
+    "get",
+    "list_snapshots",
+    "new_comparisons",
+    "verify",
+]

@@ -60,6 +60,13 @@ def demonstrations_in(snapshot: Snapshot) -> int:
     return snapshot.demonstrations + sum(n for reason, n in left_out.items() if reason not in AGAIN)
 
 
+def new_comparisons(first: Snapshot, second: Snapshot, root: Path) -> int:
+    """Return how many comparisons to train on only the second snapshot has."""
+    before, after = (_read(root / each.path, "comparisons", ["id", "split"]) for each in (first, second))
+    known = {row["id"] for row in before}
+    return sum(row["split"] == "train" and row["id"] not in known for row in after)
+
+
 def content_sha256(hashes: Iterable[Mapping[str, str]]) -> str:
     """Return the SHA-256 over (kind, id, hash) of all rows; neither the order nor the files' format matters."""
     lines = sorted(f"{each['kind']} {each['id']} {each['sha256']}\n" for each in hashes)
@@ -108,6 +115,6 @@ def compare(first: Snapshot, second: Snapshot, root: Path) -> Difference:
     )
 
 
-def _read(directory: Path, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = pq.read_table(directory / f"{name}.parquet").to_pylist()
+def _read(directory: Path, name: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(directory / f"{name}.parquet", columns=columns).to_pylist()
     return found

@@ -132,6 +132,8 @@ class Walk:
         id = "rm_" + self.work.key
         earlier = [each for each in policies.list_reward_models(self.ledger) if each.id != id]
         before = predecessors.warm_start(self.settings, reference, earlier)
+        if before is not None and not self._has_news(before, snapshot):
+            before = None  # there is nothing to go on with
         files = self.root / snapshot.path
         origin = ["--init-reward", str(self.root / before.path), "--incremental"] if before else []
         found = self.work.run(
@@ -147,6 +149,15 @@ class Walk:
         self.work.update(reward_model_id=id)
         self._disagree(earlier[-1:])
         return model
+
+    def _has_news(self, before: RewardModel, snapshot: Snapshot) -> bool:
+        """Tell whether there is a comparison to train on that the reward model before has not seen."""
+        try:
+            seen = snapshots.get(self.ledger, before.snapshot_id)
+            return snapshots.new_comparisons(seen, snapshot, self.root) > 0
+        except (NotFound, OSError) as error:  # erased in the meantime: nobody knows what it has seen
+            logger.warning("reward model is trained in full", round=self.work.record.id, error=str(error))
+            return False
 
     def _start(self, registered: list[Policy], files: Path) -> Path:
         """Make the policy that the paper starts PPO from and measures the KL to (C.3); return its directory."""
