@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.checklist.mutation import ROOT, Mutation, tests
+from tests.trainer.checklist.mutation import ROOT, Mutation, node_ids
 from tests.trainer.checklist.mutations import MUTATIONS
 
 AT_ONCE = 2
@@ -100,7 +100,7 @@ def judge(mutation: Mutation, scratch: Path) -> tuple[str, str]:
     """The verdict on one mutation, and what was said."""
     loader = Broken(mutation)
     sys.meta_path.insert(0, loader)
-    seen = run([tests()[mutation.item]], scratch)
+    seen = run([node_ids()[mutation.item]], scratch)
     if seen.elsewhere or not loader.served:
         return "void", next(iter(seen.elsewhere.values()), f"{mutation.module} was not imported")
     if seen.failed:
@@ -109,7 +109,7 @@ def judge(mutation: Mutation, scratch: Path) -> tuple[str, str]:
 
 
 def judge_true_code(scratch: Path, items: Sequence[int]) -> tuple[str, str]:
-    seen = run([tests()[item] for item in items], scratch)
+    seen = run([node_ids()[item] for item in items], scratch)
     said = {**seen.failed, **seen.elsewhere}
     whole = len(seen.passed) == len(items) and not said
     return ("passed", f"{len(seen.passed)} tests") if whole else ("failed", f"{said}, passed: {len(seen.passed)}")
@@ -141,7 +141,7 @@ def main(directory: Path, wanted: Sequence[int]) -> None:
     sys.modules["torch"].set_num_threads(1)
     gc.freeze()  # a child's collections then pass over what it inherited
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    items = [item for item in sorted(tests()) if not wanted or item in wanted]
+    items = [item for item in sorted(node_ids()) if not wanted or item in wanted]
     jobs: list[Mutation | None] = [None, *(each for each in MUTATIONS if each.item in items)]
     alive: dict[int, int] = {}
     for number, mutation in enumerate(jobs):

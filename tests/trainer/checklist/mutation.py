@@ -54,7 +54,7 @@ class Mutation:
 
 
 @cache
-def tests() -> dict[int, str]:
+def node_ids() -> dict[int, str]:
     """The node id of every item's test, by number.
 
     Raises:

@@ -38,7 +38,7 @@ THIRD = [
     ),
     Mutation(
         32, "trainer.ppo.ppo",
-        "episodes=settings.batch_size,\n            **(", "episodes=settings.minibatches,\n            **(",
+        "episodes=settings.batch_size,\n            # Noise", "episodes=settings.minibatches,\n            # Noise",
         "the controller is told the wrong number of episodes",
     ),
     Mutation(

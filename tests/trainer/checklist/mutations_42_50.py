@@ -155,7 +155,7 @@ FOURTH = [
     ),
     Mutation(
         49, "trainer.ppo.ppo",
-        "return _Stop(verdict, job.iteration - job.guards.broken_for)", "return _Stop(verdict, job.iteration)",
+        "if not job.guards.measured_sick(step):", "if step >= 0:",
         "weights that measured badly are published",
     ),
     Mutation(

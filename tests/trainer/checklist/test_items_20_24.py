@@ -102,10 +102,10 @@ def test_item_22_values_begin_as_the_reward_models_scores(ppo_settings: Settings
             values = job.learner.value(torch.tensor([prompt]), torch.ones(1, len(prompt)))[0].tolist()
             scores = [float(reward.score(torch.tensor([s]), torch.ones(1, len(s)))) for s in states]
         assert values == pytest.approx(scores, abs=1e-5)
-    for width in (4, 4096):
+    for width in (4, 2048):
         heads: list[Tensor] = []
         trunk = LlamaModel(LlamaConfig(vocab_size=8, hidden_size=width, num_hidden_layers=0, num_attention_heads=2))
-        for seed in range(1 if width == 4096 else 1500):
+        for seed in range(1 if width == 2048 else 600):
             torch.manual_seed(seed)
             head = ScalarModel(trunk).head
             assert not head.bias.any()

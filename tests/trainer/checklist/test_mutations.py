@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.checklist.break_each import TABLE
-from tests.trainer.checklist.mutation import ROOT, Mutation, tests
+from tests.trainer.checklist.mutation import ROOT, Mutation, node_ids
 from tests.trainer.checklist.mutations import MUTATIONS
 
 ITEMS = range(1, 51)
@@ -35,7 +35,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 
 
 def test_every_item_has_one_test_and_a_mutation() -> None:
-    assert sorted(tests()) == list(ITEMS)
+    assert sorted(node_ids()) == list(ITEMS)
     assert {mutation.item for mutation in MUTATIONS} == set(ITEMS)
     assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)
 
@@ -70,5 +70,5 @@ def test_the_page_names_every_item_its_test_and_its_mutations() -> None:
         of_item = [mutation for mutation in MUTATIONS if mutation.item == item]
         assert detail
         assert re.findall(r"`([^`]+)`", where) == sorted({str(m.path.relative_to(ROOT / "trainer")) for m in of_item})
-        assert test == f"`{tests()[item].split('::')[1]}`", item
+        assert test == f"`{node_ids()[item].split('::')[1]}`", item
         assert broken == "; ".join(mutation.what for mutation in of_item), item
