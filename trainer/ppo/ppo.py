@@ -238,7 +238,7 @@ def _walk(this: Run, job: PpoJob, settings: PpoSettings, rules: _Rules) -> _Stop
                 again = job.bad_steps.attempt == 0
                 return _Stop(too_many, job.bad_steps.since + again, may_go_back=again)
             if verdict:
-                return _Stop(verdict, job.iteration - job.guards.broken_for)
+                return _Stop(verdict, job.iteration)
             stopping, every = this.stopping, settings.checkpoint_every
             if stopping or (every and (job.iteration % every == 0 or job.iteration == settings.iterations)):
                 job.save(this)
