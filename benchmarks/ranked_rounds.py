@@ -96,7 +96,8 @@ class World:
             "train": list(prompt_rows(prompts_a_round * ROUNDS, 1, "train")),
             "test": list(prompt_rows(held_out, 1, "test")),
         }
-        write_rows(self.demonstrations, demonstration_rows(1200, 1))
+        if not self.demonstrations.is_file():
+            write_rows(self.demonstrations, demonstration_rows(1200, 1))
         if not (self.sft / "metrics.json").is_file():
             _stage("sft", self.sft, policy=SHIPPED, demonstrations=[self.demonstrations], epochs=2)
         self.completions = {
@@ -136,9 +137,10 @@ class World:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> Path:
-    """Write JSON lines; return the file."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    """Write JSON lines, all or nothing; return the file."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return partial.replace(path)
 
 
 def _stage(stage: str, output: Path, **options: Any) -> None:
