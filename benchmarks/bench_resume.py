@@ -25,7 +25,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.common import ROOT, Bar, log, percentile, report
-from benchmarks.killable import SITES, VLLM_SITES, Death
+from benchmarks.killable import SITES, VLLM_SITES, Death, locate
 
 DIRECTORY = ROOT / "var" / "bench" / "resume"
 FOUND = "found.jsonl"
@@ -185,8 +185,12 @@ def measure(
     from benchmarks import mortal  # imports the trainer and torch: once, here, for all children
     from benchmarks.tiny_runs import make_scenarios
 
-    imports_s = time.monotonic() - began_s
     scenarios = make_scenarios(DIRECTORY / "inputs", vllm=bool(vllm))
+    for each in scenarios.values():
+        each.load()
+    for site in SITES:
+        locate(site.name)
+    imports_s = time.monotonic() - began_s
     chosen = [scenarios[name] for name in SHARES if name in names]
     log(f"{len(chosen)} uninterrupted runs, each twice: the second shows that they repeat")
     baselines = {}

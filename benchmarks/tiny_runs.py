@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -50,8 +51,12 @@ class Scenario:
 
     def run(self) -> dict[str, Any]:
         """Run the stage in this process and return its metrics."""
-        stage: Callable[[StageSettings], dict[str, Any]] = importlib.import_module(f"trainer.{self.module}").run
+        stage: Callable[[StageSettings], dict[str, Any]] = self.load().run
         return stage(self.settings)
+
+    def load(self) -> ModuleType:
+        """Import the stage; done once before forking, all children run the same code and none waits for it."""
+        return importlib.import_module(f"trainer.{self.module}")
 
 
 def make_scenarios(directory: Path, *, vllm: bool = False) -> dict[str, Scenario]:
