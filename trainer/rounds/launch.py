@@ -158,7 +158,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _reason(log: Path, began: int) -> str:
     """Say why a child failed: its last error; of several processes, not that one misses another; else its last line."""
     lines = [line.strip() for line in log.read_bytes()[began:].decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("error: ")]
+    errors = [line for line in lines if line.startswith(("error: ", "stopped: "))]
     causes = [line for line in errors if not line.startswith("error: PeerLost")]
     exits = [line for line in lines if line.startswith("exitcode ")]  # what torchrun says of a killed process
     return next((found[-1] for found in (causes, exits, errors, lines) if found), "it printed nothing")
