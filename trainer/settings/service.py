@@ -17,7 +17,7 @@ class TrainerSettings(Settings):
     """What the trainer service needs to know."""
 
     preset: str = "sandbox"
-    """Row of `trainer.settings.presets.PRESETS` that every stage starts from, such as ``sandbox``, ``small`` or ``paper``."""
+    """Row of `trainer.settings.presets.PRESETS` that every stage starts from: ``sandbox``, ``small``, ``paper`` ..."""
     pretraining: list[Path] = []
     """Files of pretraining text for the ptx term and the SFT mix (a JSON list); none turns both off."""
     held_out_text: list[Path] = []
