@@ -242,7 +242,7 @@ def test_weights_that_are_no_numbers_stop_the_run_at_its_first_step(tmp_path: Pa
     policy.get_input_embeddings().weight.data[:] = math.nan
     save_policy(policy, load_tokenizer(tiny_policy_dir), tmp_path / "broken")
     with pytest.raises(Diverged, match=r"reward step 0: loss is nan"):
-        reward.run(settings(tmp_path, policy=tmp_path / "broken"))
+        reward.run(settings(tmp_path, policy=tmp_path / "broken", checkpoint_every=0))
     assert not (tmp_path / "rm").exists()
 
 
