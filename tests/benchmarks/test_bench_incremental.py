@@ -15,9 +15,10 @@ def runs(tokens: list[int], first: list[float], everything: float) -> list[dict[
     ]
     last = len(tokens) - 1
     return [
-        {"train_tokens": count, "train_cpu_s": count / 10} | ({"held_out": held_out[number > 0]} if number in (0, last) else {})
+        {"train_tokens": count, "train_cpu_s": count / 10}
+        | ({"held_out": held_out[number > 0]} if number in (0, last) else {})
         for number, count in enumerate(tokens)
-    ]  # fmt: skip
+    ]
 
 
 def test_costs_are_those_of_all_rounds_and_points_those_of_the_last() -> None:
