@@ -16,8 +16,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import select
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -62,6 +65,23 @@ class PolicyReload:
             model.lm_head.quant_method.process_weights_after_loading(model.lm_head)
         return len(found)
 
+    def end_with(self, trainer: int) -> None:
+        """End this engine's processes when the trainer's is gone; killed, it cannot do so itself.
+
+        Args:
+            trainer: process id.
+        """
+        if hasattr(os, "pidfd_open"):
+            threading.Thread(target=_end_with, args=(os.pidfd_open(trainer), trainer), daemon=True).start()
+
+
+def _end_with(handle: int, trainer: int) -> None:
+    """Wait for the trainer to end; then kill the engine's own process, if there is one, and this worker's."""
+    select.select([handle], [], [])
+    if os.getppid() not in (1, trainer):
+        os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
 
 class VllmSampler:
     """Samples from an engine that holds its own copy of the policy.
@@ -98,6 +118,7 @@ class VllmSampler:
         longest = min(max_prompt_tokens + max_completion_tokens, int(policy.config.max_position_embeddings))
         try:
             self._engine = _start_engine(self._directory, longest, cache_gib, policy)
+            self._engine.collective_rpc("end_with", args=(os.getpid(),))
         except Exception as error:
             shutil.rmtree(self._directory, ignore_errors=True)
             raise EngineError(f"vLLM did not start for rollouts: {error}") from error

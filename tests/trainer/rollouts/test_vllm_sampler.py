@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -151,3 +154,37 @@ def test_pushed_weights_of_killed_processes_are_removed_and_those_of_living_ones
     assert sorted(tmp_path.iterdir()) == sorted([mine, fresh, other])
     os.close(held)
     os.close(also_held)
+
+
+STARTED = """
+import sys, time
+from trainer.models.policies import load_policy, load_tokenizer
+from trainer.rollouts.vllm_sampler import VllmSampler
+sampler = VllmSampler(load_policy(sys.argv[1]), load_tokenizer(sys.argv[1]), max_prompt_tokens=16,
+                      max_completion_tokens=16, temperature=1.0)
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_an_engine_does_not_outlive_a_trainer_that_was_killed(tiny_policy_dir: Path) -> None:
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", STARTED, str(tiny_policy_dir)],
+        cwd=REPOSITORY,
+        env=os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert trainer.stdout is not None
+        assert any(line.strip() == "started" for line in trainer.stdout)
+        engines = [each for each in psutil.Process(trainer.pid).children(recursive=True) if each.is_running()]
+        assert engines, "the engine has processes of its own"
+    finally:
+        trainer.kill()
+        trainer.wait()
+    trainer.stdout.close()
+    _, alive = psutil.wait_procs(engines, timeout=10)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []

@@ -76,7 +76,7 @@ def test_a_run_that_took_no_step_is_not_done() -> None:
     bad = BadSteps(None)
     bad.require_one_good()
     bad.bad(0, "loss is nan", [])
-    with pytest.raises(Diverged, match="not one of 1 steps .*loss is nan"):
+    with pytest.raises(Diverged, match=r"not one of 1 steps .*loss is nan"):
         bad.require_one_good()
     bad.good()
     bad.require_one_good()
