@@ -97,9 +97,9 @@ def test_repeats_are_prepared_from_own_items(ledger: Ledger) -> None:
 
 
 def test_no_more_than_a_few_wait(ledger: Ledger) -> None:
-    found = known(ledger, 6)
-    for _ in range(3):
-        checks.prepare(ledger, "lee", nothing(), found, (5, 2))
+    found, draw = known(ledger, 6), random.Random(0)
+    for _ in range(9):  # two draws in seven ask for a repetition, and there is nothing to repeat
+        checks.prepare(ledger, "lee", nothing(), found, (5, 2), draw)
     assert len(listed(ledger)) == checks.WAITING
     assert len({comparisons.get(ledger, id).check_of for id in listed(ledger)}) == checks.WAITING
 
