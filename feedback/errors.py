@@ -124,9 +124,9 @@ class ArtifactCorrupt(ArtifactError):
 class RunFinished(ArtifactError):
     """This very run has ended and published its output; ``metrics`` are its metrics."""
 
-    def __init__(self, message: str, metrics: dict[str, object]) -> None:
+    def __init__(self, message: str, metrics: dict[str, object] | None = None) -> None:
         super().__init__(message)
-        self.metrics = metrics
+        self.metrics = metrics or {}
 
 
 class ServingError(WhetstoneError):

@@ -189,11 +189,12 @@ def test_hostile_text_does_nothing(site: "Site", watched: "Watched") -> None:
     page = open_page(site, watched)
     page.click("#new-prompt")
     page.fill("#text", HOSTILE)
-    page.wait_for_selector("#saved:has-text('saved, revision 1')")
+    page.wait_for_selector("#saved:has-text('saved, revision')")
     page.click("#history summary")
     page.wait_for_selector("#history ins")
     page.click("#show-answers")
     page.click("#take")
+    page.wait_for_selector("#messages .text")
     assert page.locator("#messages .text").text_content() == HOSTILE
     assert page.evaluate("window.hit") is None
     assert page.locator("#app script, #app img, #app a").count() == 0

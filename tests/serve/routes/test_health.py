@@ -82,6 +82,7 @@ TESTED_ELSEWHERE: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/v1/operations/keys", {}, {"operator"}),
     ("PATCH", "/v1/operations/keys/key_0", {}, {"operator"}),
     ("POST", "/v1/operations/keys/key_0/revoke", {}, {"operator"}),
+    ("DELETE", "/v1/operations/rounds/current", None, {"operator"}),
     ("GET", "/v1/sessions", None, PEOPLE),
     ("DELETE", "/v1/sessions", None, PEOPLE),
     ("POST", "/v1/battles", {}, CUSTOMERS),
