@@ -196,7 +196,7 @@ class RewardSettings(TrainingSettings, LimitSettings):
     batch_size: int = Field(64, gt=0)
     """Distinct prompts per optimizer step (C.2: 64)."""
     lr: float = Field(9e-6, gt=0)
-    """Peak learning rate, cosine to a tenth (C.2)."""
+    """Peak learning rate, cosine to a tenth (C.2); for incremental runs see `incremental_lr_floor`."""
     incremental: bool = False
     """Go on with `init_reward`: one pass over comparisons it never saw, and a sample of those it did."""
     replay: float = Field(0.25, ge=0)
@@ -204,6 +204,9 @@ class RewardSettings(TrainingSettings, LimitSettings):
     incremental_batch_size: int = Field(0, ge=0)
     """Distinct prompts per optimizer step of an incremental run; 0 takes `batch_size`. A short run ends in the noise of
     its last small batches, one behind the other."""
+    incremental_lr_floor: float = Field(0.1, ge=0, le=1)
+    """Share of `lr` that an incremental run's cosine ends at, as 0.1 does in the paper's one run; at 1 the rate is
+    constant, so that runs of a few steps, one behind the other, do not each fall and begin at the peak again."""
     max_uses: int = Field(4, ge=1)
     """Passes over a label, all runs since the policy together, after which incremental runs leave it alone."""
     ties: Literal["drop", "davidson", "rao-kupper"] = "drop"

@@ -63,7 +63,7 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         gradient = KwiseGradient(model, chosen.groups, order, settings, pad_id, run.world, tie)
         steps = settings.max_steps or settings.epochs * order.batches_per_epoch
         began_s = time.process_time()
-        optimize(run, settings, model, gradient, gradient, schedule=Schedule(steps=steps), lr=settings.lr)
+        optimize(run, settings, model, gradient, gradient, schedule=_schedule(settings, steps), lr=settings.lr)
         cpu_s = time.process_time() - began_s
         zero_of = demonstrations or [g.prompt_ids + completion for g in chosen.groups for completion in g.completions]
         centre(model, zero_of, pad_id, settings.micro_batch_tokens)
@@ -116,6 +116,10 @@ def _usage(settings: RewardSettings) -> Usage:
 
 def _batch_size(settings: RewardSettings) -> int:
     return (settings.incremental and settings.incremental_batch_size) or settings.batch_size
+
+
+def _schedule(settings: RewardSettings, steps: int) -> Schedule:
+    return Schedule(steps=steps, floor=settings.incremental_lr_floor) if settings.incremental else Schedule(steps=steps)
 
 
 def _choose(train: list[PreferenceGroup], usage: Usage, settings: RewardSettings) -> Selection:

@@ -217,6 +217,28 @@ def test_a_killed_incremental_run_draws_the_same_sample_and_ends_bit_equal(
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes(), name
 
 
+def test_the_rate_of_an_incremental_run_may_stay_up_and_that_of_any_other_falls(
+    tmp_path: Path, tiny_policy_dir: Path
+) -> None:
+    rows = write_preferences(tmp_path / "all.jsonl", 40).read_text().splitlines(keepends=True)
+    file, options = tmp_path / "p.jsonl", {"batch_size": 6, "incremental_lr_floor": 1.0}
+    file.write_text("".join(rows[:20]))
+    reward.run(settings(tmp_path, output=tmp_path / "rm0", policy=tiny_policy_dir, **options))
+    file.write_text("".join(rows))
+    onward = {"init_reward": tmp_path / "rm0", "incremental": True}
+    reward.run(settings(tmp_path, output=tmp_path / "rm1", **onward, **options))
+    reward.run(settings(tmp_path, output=tmp_path / "rm2", **onward, **options | {"incremental_lr_floor": 0.5}))
+    rates = {name: _rates(tmp_path / name) for name in ("rm0", "rm1", "rm2")}
+    assert len(rates["rm1"]) == len(rates["rm2"]) == 4
+    assert [rates["rm0"][0], rates["rm0"][-1]] == pytest.approx([1e-3, 1e-4])
+    assert rates["rm1"] == pytest.approx([1e-3] * 4)
+    assert [rates["rm2"][0], rates["rm2"][-1]] == pytest.approx([1e-3, 5e-4])
+
+
+def _rates(output: Path) -> list[float]:
+    return [json.loads(line)["lr"] for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
 def test_incremental_runs_need_a_record_of_what_was_seen(tmp_path: Path, tiny_policy_dir: Path) -> None:
     write_preferences(tmp_path / "p.jsonl", 20)
     reward.run(settings(tmp_path, output=tmp_path / "old", policy=tiny_policy_dir, max_steps=1))
