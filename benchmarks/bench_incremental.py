@@ -24,9 +24,9 @@ from benchmarks.common import ROOT, Bar, log, report
 from benchmarks.ranked_rounds import ROUNDS, Row, World, gold_pairs, write_rows
 
 DIRECTORY = ROOT / "var" / "bench" / "incremental"
-PROMPTS_A_ROUND, HELD_OUT, SEEDS = 100, 1000, (1, 2, 3)
+PROMPTS_A_ROUND, HELD_OUT, SEEDS = 100, 1000, (1, 2, 3, 4, 5, 6, 7, 8)
 SIDES = ("full", "incremental")
-STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
 """Two-sided 95 % quantile of Student's t by number of seeds."""
 Figures = dict[str, Any]
 
