@@ -122,11 +122,11 @@ def summary(seeds: Sequence[Figures]) -> Figures:
     found: Figures = {}
     for name in seeds[0]:
         values = [float(each[name]) for each in seeds if name in each]
-        half = math.nan
+        mean = statistics.fmean(values)
+        found[name] = {"mean": mean, "low": None, "high": None, "seeds": values}
         if len(values) in STUDENT_T:
             half = STUDENT_T[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
-        mean = statistics.fmean(values)
-        found[name] = {"mean": mean, "low": mean - half, "high": mean + half, "seeds": values}
+            found[name] |= {"low": mean - half, "high": mean + half}
     return found
 
 
