@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -19,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from feedback.errors import StageFailed
-from trainer.running.layout import LOCK_FILE, METRICS_FILE, PROGRESS_FILE, partial_directory, working_directory
+from trainer.running.layout import (
+    LOCK_FILE,
+    METRICS_FILE,
+    PROGRESS_FILE,
+    partial_directory,
+    read_object,
+    working_directory,
+)
 
 STOP_S = 8.0
 """Seconds that a child gets to end after SIGTERM; it takes up to six for its step (`trainer.running.stopping`)."""
@@ -57,11 +63,11 @@ def run_stage(
     """
     finished = output if output.suffix else output / METRICS_FILE
     if finished.is_file():
-        return _read(finished)
+        return read_object(finished)
     command = [*_interpreter(processes), stage, "--preset", preset, "--output", str(output), *options]
     _await_former_child(working_directory(output) / LOCK_FILE, may_go_on)
     if finished.is_file():
-        return _read(finished)
+        return read_object(finished)
     log = output.with_name(output.name + ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     own, began = os.getpid(), log.stat().st_size if log.exists() else 0
@@ -77,7 +83,7 @@ def run_stage(
         raise StageFailed(f"{stage} ended with exit code {child.returncode}: {_reason(log, began)} (log: {log})")
     if not finished.is_file():
         raise StageFailed(f"{stage} ended well and left no {finished}")
-    return _read(finished)
+    return read_object(finished)
 
 
 def _await_former_child(lock: Path, may_go_on: Callable[[], bool]) -> None:
@@ -131,7 +137,7 @@ def _follow(
             continue
         asked_s = time.monotonic()
         if progress.is_file():
-            on_progress(_read(progress))
+            on_progress(read_object(progress))
         if not may_go_on():
             return
 
@@ -145,14 +151,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _reason(log: Path, began: int) -> str:

@@ -1,8 +1,10 @@
-"""Where a run keeps its files: names only, so that the service can look without loading what the stages need."""
+"""Where a run keeps its files, and how they are read, so that the service can look without loading what stages need."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 SETTINGS_FILE = "settings.json"
 METRICS_FILE = "metrics.json"
@@ -28,3 +30,12 @@ def working_directory(output: Path) -> Path:
 def partial_directory(output: Path) -> Path:
     """Return what becomes ``output`` when the run ends, with its ``progress.json`` and ``metrics.jsonl``."""
     return working_directory(output) / RESULT
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty when there is none."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

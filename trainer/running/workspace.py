@@ -9,7 +9,6 @@ stages.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from trainer.running.layout import (
     RESULT,
     SETTINGS_FILE,
     partial_directory,
+    read_object,
     working_directory,
 )
 
@@ -81,7 +81,7 @@ def _is_taken(output: Path) -> bool:
 
 def _explain(output: Path, identity: dict[str, Any]) -> None:
     """Raise what is to be said about an output that exists."""
-    if not difference(_read(output / SETTINGS_FILE), identity):
+    if not difference(read_object(output / SETTINGS_FILE), identity):
         artifacts.verify(output)
         shutil.rmtree(working_directory(output), ignore_errors=True)
         raise _finished(output)
@@ -89,7 +89,7 @@ def _explain(output: Path, identity: dict[str, Any]) -> None:
 
 
 def _finished(output: Path) -> RunFinished:
-    return RunFinished(f"{output}: this run has finished; nothing was done", _read(output / METRICS_FILE))
+    return RunFinished(f"{output}: this run has finished; nothing was done", read_object(output / METRICS_FILE))
 
 
 def _hold(lock: IO[str], work: Path) -> None:
@@ -113,14 +113,14 @@ def _claim(work: Path, result: Path, identity: dict[str, Any]) -> None:
         shutil.rmtree(work / CHECKPOINTS, ignore_errors=True)  # of nobody
         result.mkdir(exist_ok=True)
         write_json(settings, identity)
-    elif other := difference(_read(settings), identity):
+    elif other := difference(read_object(settings), identity):
         raise ArtifactError(
             f"{work}: an unfinished run with other {other}; start it again with those, or remove the directory"
         )
 
 
 def _is_complete(result: Path) -> bool:
-    listed = _read(result / artifacts.MANIFEST).get("files", {})
+    listed = read_object(result / artifacts.MANIFEST).get("files", {})
     if METRICS_FILE not in listed:
         return False
     try:
@@ -139,12 +139,3 @@ def _sweep(work: Path, result: Path) -> None:
                 shutil.rmtree(draft)
             else:
                 draft.unlink()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty when there is none."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
