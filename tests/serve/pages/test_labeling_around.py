@@ -1,5 +1,7 @@
 """Around the work on the labeling page: what is shown and how, guidelines, practice, corrections, keys, figures."""
 
+import itertools
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tests.serve.pages.conftest import Site, Watched
 
 pytestmark = [pytest.mark.redis, pytest.mark.browser]
+TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 HOSTILE = [
     "<script>window.hit = 1; alert(1)</script>",
     "<img src=x onerror='window.hit = 1; alert(1)'>",
@@ -89,11 +92,13 @@ def test_long_answers_must_be_seen_to_the_end(site: "Site", watched: "Watched") 
     press(page, "Control+Enter")
     assert taken(site) == []
     press(page, "Shift+Tab")
-    for _ in range(80):  # by keyboard alone, as by wheel
+    deadline = time.monotonic() + 60
+    for step in itertools.count(1):  # by keyboard alone, as by wheel; from the top again if something was passed over
         if "Not yet" not in page.locator("#obstacle").inner_text():
             break
-        press(page, "PageDown")
-        page.wait_for_timeout(50)
+        assert time.monotonic() < deadline, page.locator("#obstacle").inner_text()
+        press(page, "PageDown" if step % 80 else "Home")
+        page.evaluate(TWO_FRAMES)  # two pages within one frame would leave what lies between them unseen
     press(page, "Control+Enter")
     [label] = wait_for_labels(site, 1)
     assert len(label.ranking) == 2
