@@ -18,6 +18,7 @@ from trainer.maths.advantages import gae, penalise_missing_eos, token_rewards, w
 from trainer.maths.logprobs import kl_k3
 from trainer.maths.win_rates import rank_correlation
 from trainer.models.actions import action_positions, entropies, logits_at, target_logprobs, to_actions
+from trainer.models.ensemble import RewardEnsemble, combined, members_of
 from trainer.models.scalar import ScalarModel
 from trainer.rollouts.rollout import Rollout
 from trainer.running.distributed import ALONE, World
@@ -61,7 +62,8 @@ class Scored:
         ref_logprobs_BA: nats, reference.
         values_BA: reward units.
         entropies_BA: nats, of the policy's whole distribution at each action.
-        scores_B: (B,) reward-model scores, or None without a reward model.
+        scores_B: (B,) reward-model scores, or None without a reward model; an ensemble's are lessened by its penalty.
+        spread_B: (B,) reward units, deviation between the members of an ensemble, or None without one.
     """
 
     logprobs_BA: Tensor
@@ -69,6 +71,7 @@ class Scored:
     values_BA: Tensor
     entropies_BA: Tensor
     scores_B: Tensor | None
+    spread_B: Tensor | None = None
 
 
 @torch.no_grad()
@@ -78,7 +81,7 @@ def score_rollout(
     policy: PreTrainedModel,
     reference: PreTrainedModel,
     value: ScalarModel | None,
-    reward: ScalarModel | None,
+    reward: ScalarModel | RewardEnsemble | None,
     temperature: float,
     micro_batch_tokens: int,
     world: World = ALONE,
@@ -90,14 +93,15 @@ def score_rollout(
         policy: samples' policy.
         reference: frozen.
         value: value model, or None where no values are wanted (they are then 0).
-        reward: reward model, or None when scores come from elsewhere.
+        reward: reward model or ensemble, or None when scores come from elsewhere.
         temperature: of both policies' logits.
         micro_batch_tokens: most tokens in one pass.
         world: processes that share each pass's rows; every one gets the figures of all.
     """
     ids_BT, mask_BA = rollout.input_ids_BT, rollout.action_mask_BA
     columns = {name: torch.zeros(mask_BA.shape, device=ids_BT.device) for name in ("new", "ref", "value", "entropy")}
-    scores_B = torch.zeros(len(ids_BT), device=ids_BT.device) if reward is not None else None
+    judges = members_of(reward) if reward is not None else []
+    scores_MB = torch.zeros(len(judges), len(ids_BT), device=ids_BT.device)
     lengths_B = rollout.lengths_B
     for together in length_batches(lengths_B, micro_batch_tokens * world.size):
         rows, weight = world.share(together)
@@ -116,16 +120,18 @@ def score_rollout(
             flat["value"] = value(part_BT, all_BT)[positions.row_N, positions.column_N]
         for name, entries_N in flat.items():
             columns[name][rows] = weight * to_actions(entries_N, part_mask_BA)
-        if reward is not None and scores_B is not None:
-            real_BT = torch.arange(width, device=ids_BT.device) < lengths_B[rows][:, None]
-            scores_B[rows] = weight * _last_scalars(reward, part_BT, all_BT, real_BT)
+        real_BT = torch.arange(width, device=ids_BT.device) < lengths_B[rows][:, None]
+        for scores_B, judge in zip(scores_MB, judges, strict=True):
+            scores_B[rows] = weight * _last_scalars(judge, part_BT, all_BT, real_BT)
     # Each entry is 0 in all processes but one, so these sums are exact.
+    scores, spread_B = combined(reward, world.sum(scores_MB)) if reward is not None else (None, None)
     return Scored(
         logprobs_BA=world.sum(columns["new"]),
         ref_logprobs_BA=world.sum(columns["ref"]),
         values_BA=world.sum(columns["value"]),
         entropies_BA=world.sum(columns["entropy"]),
-        scores_B=world.sum(scores_B) if scores_B is not None else None,
+        scores_B=scores,
+        spread_B=spread_B,
     )
 
 
@@ -170,6 +176,9 @@ def make_experience(
     )
     metrics["ppo/advantages_std"] = advantages_std
     metrics["val/explained_variance"] = _explained_variance(scored.values_BA[mask_BA], returns_BA[mask_BA])
+    if scored.spread_B is not None:
+        metrics["objective/uncertainty"] = scored.spread_B.mean().item()
+        metrics["objective/uncertainty_penalty"] = settings.uncertainty_coef * metrics["objective/uncertainty"]
     return experience, metrics
 
 

@@ -17,6 +17,7 @@ from trainer.data.reading import BadRows, Counts, Limits, Prompt, by_id, read_pr
 from trainer.data.text import TextBlocks, read_text_blocks, read_text_documents
 from trainer.models.adapters import has_adapter, without_adapter
 from trainer.models.ema import ParameterAverage
+from trainer.models.ensemble import RewardEnsemble, load_reward, member_directories
 from trainer.models.policies import load_policy, load_tokenizer, require_same_tokenizer, save_policy
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.guards import Guards
@@ -42,7 +43,7 @@ class PpoJob:
     Attributes:
         learner: policy and value model with their optimizers.
         reference: frozen policy of the KL penalty.
-        reward: reward model, or None when a rule scores.
+        reward: reward model or ensemble, or None when a rule scores.
         average: exponential moving average of the policy.
         sampler: draws completions.
         tokenizer: of all models.
@@ -62,7 +63,7 @@ class PpoJob:
 
     learner: Learner
     reference: PreTrainedModel
-    reward: ScalarModel | None
+    reward: ScalarModel | RewardEnsemble | None
     average: ParameterAverage
     sampler: Sampler
     tokenizer: PreTrainedTokenizerBase
@@ -176,7 +177,8 @@ def build_job(
         world: processes that work on the run.
 
     Raises:
-        ConfigError: no reward model and no value model to start from, or tokenizers that differ.
+        ConfigError: no reward model and no value model to start from, a penalty for disagreement without an ensemble,
+            or tokenizers that differ.
         WhetstoneError: an input is missing or unusable.
     """
     tokenizer = load_tokenizer(settings.policy)
@@ -277,12 +279,15 @@ def _reference(settings: PpoSettings, policy: PreTrainedModel, device: torch.dev
 
 def _scalar_models(
     settings: PpoSettings, device: torch.device, needs_reward_model: bool
-) -> tuple[ScalarModel | None, ScalarModel]:
+) -> tuple[ScalarModel | RewardEnsemble | None, ScalarModel]:
     """Reward model (frozen) and value model; the latter starts as the former, or on the policy's trunk without one."""
     if settings.reward is None and needs_reward_model:
         raise ConfigError("--reward is required: nothing scores the completions")
-    reward = ScalarModel.load(settings.reward, device=device).requires_grad_(False) if settings.reward else None
-    start = settings.value or settings.reward
+    reward, start = None, settings.value
+    if settings.reward is not None:
+        reward = load_reward(settings.reward, device=device, uncertainty_coef=settings.uncertainty_coef)
+        reward.requires_grad_(False)
+        start = start or member_directories(settings.reward)[0]
     if start is None:
         return None, ScalarModel.from_policy(settings.policy, device=device)
     return reward, ScalarModel.load(start, device=device)

@@ -26,11 +26,14 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
     reference: Path | None = None
     """Frozen policy that the KL is measured against; `policy` when not given, as in the paper."""
     reward: Path | None = None
-    """Reward model; may be left out only when the caller scores completions itself (Python API)."""
+    """Reward model or ensemble; may be left out only when the caller scores completions itself (Python API)."""
+    uncertainty_coef: float = Field(0.0, ge=0)
+    """Reward units that an ensemble's score loses for each unit of standard deviation between its members; 0, because
+    the paper has one reward model."""
     held_out_reward: Path | None = None
     """Second reward model that nothing is trained on: its scores against the KL show over-optimisation, and stop it."""
     value: Path | None = None
-    """Value model to start from; the reward model when not given, as in the paper."""
+    """Value model to start from; the reward model when not given, as in the paper; of an ensemble its first member."""
     prompts: list[Path]
     """Files of prompts."""
     pretraining: list[Path] = []
@@ -127,6 +130,8 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of minibatches {self.minibatches}")
         if self.kl_budget_nats and self.kl_target_nats:
             raise ValueError("give kl_budget_nats or kl_target_nats: the coefficient can aim at one of them only")
+        if self.uncertainty_coef and self.reward is None:
+            raise ValueError("uncertainty_coef lessens the scores of an ensemble: give one as reward")
         if self.iterations == 0:
             raise ValueError(f"episodes {self.episodes} do not fill one batch of {self.batch_size}")
         return self
