@@ -5,8 +5,8 @@ Knows their fields and limits; does not know files or tokenizers (see `trainer.d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from trainer.data.rows import BadRows
@@ -23,6 +23,7 @@ class Identified(Protocol):
 
 
 Item = TypeVar("Item", bound=Identified)
+Known = TypeVar("Known", str, int)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,10 @@ class PreferenceGroup:
         finished: False where a completion was cut at a length limit, so that it has no EOS.
         pairs: (chosen, rejected) positions in ``completions``; one entry for each judgement that was no tie.
         ties: positions of two completions that a labeler found equally good; one entry for each such judgement.
+        labelers: who said each of ``pairs``, an empty string where nobody is named; empty if nobody ever is.
+        tie_labelers: the same of ``ties``.
+        first_shown: of each of ``pairs``, 1 if the chosen completion was displayed before the rejected one, -1 if after
+            it, 0 if nobody knows; empty if nobody ever does.
         source: the set it came from (directory or file name).
         merged: the rows of one comparison that this group was made of, if it was made of several.
     """
@@ -101,6 +106,9 @@ class PreferenceGroup:
     finished: list[bool]
     pairs: list[tuple[int, int]]
     ties: list[tuple[int, int]] = field(default_factory=list)
+    labelers: list[str] = field(default_factory=list)
+    tie_labelers: list[str] = field(default_factory=list)
+    first_shown: list[int] = field(default_factory=list)
     split: str | None = None
     labeler_group: str | None = None
     customer: str | None = None
@@ -111,6 +119,18 @@ class PreferenceGroup:
     def K(self) -> int:
         """Number of completions."""
         return len(self.completions)
+
+    def with_judgements_of(self, other: PreferenceGroup, merged: tuple[PreferenceGroup, ...]) -> PreferenceGroup:
+        """Return the group with another's judgements of the same completions after its own, row by row ``merged``."""
+        return replace(
+            self,
+            pairs=self.pairs + other.pairs,
+            ties=self.ties + other.ties,
+            labelers=_aligned(self.labelers, self.pairs, "") + _aligned(other.labelers, other.pairs, ""),
+            tie_labelers=_aligned(self.tie_labelers, self.ties, "") + _aligned(other.tie_labelers, other.ties, ""),
+            first_shown=_aligned(self.first_shown, self.pairs, 0) + _aligned(other.first_shown, other.pairs, 0),
+            merged=merged,
+        )
 
 
 @dataclass
@@ -136,6 +156,11 @@ class Counts:
             "bad_row_reasons": dict(self.bad.reasons),
             "bad_row_examples": self.bad.examples,
         }
+
+
+def _aligned(values: list[Known], judgements: Sequence[object], unknown: Known) -> list[Known]:
+    """Return what is known of each judgement, where nothing is known of any of them as well."""
+    return values or [unknown] * len(judgements)
 
 
 def by_id(items: Iterable[Item]) -> list[Item]:

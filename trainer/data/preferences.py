@@ -7,11 +7,27 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer.data.rows import Unusable
 
 Pair = tuple[int, int]
+
+
+class Judged(NamedTuple):
+    """What labelers said in one row.
+
+    Attributes:
+        pairs: (chosen, rejected) of every judgement that is no tie.
+        ties: both positions of every one that is.
+        labelers: who said each of ``pairs``; an empty string where nobody is named.
+        tie_labelers: the same of ``ties``.
+    """
+
+    pairs: list[Pair]
+    ties: list[Pair]
+    labelers: list[str]
+    tie_labelers: list[str]
 
 
 def responses_of(fields: dict[str, Any]) -> list[dict[str, Any]]:
@@ -47,8 +63,8 @@ def completion_of(response: dict[str, Any], number: int) -> tuple[str, bool]:
     return text, finished
 
 
-def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tuple[list[Pair], list[Pair]]:
-    """Return ((chosen, rejected) of every judgement that is no tie, both positions of every one that is).
+def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> Judged:
+    """Return every judgement of a row with the name of who made it: its ``annotator``, or the row's ``labeler``.
 
     Judgements of different labelers may contradict each other and are all kept; so may votes of one labeler on single
     pairs, as crowds give them. One labeler who judged *every* pair gave a ranking, and a ranking has no circle.
@@ -60,11 +76,12 @@ def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tup
     """
     comparisons = fields.get("comparisons")
     if comparisons is None:
-        return _pairs_by_rank(responses)
+        pairs, ties = _pairs_by_rank(responses)
+        name = fields.get("labeler") if isinstance(fields.get("labeler"), str) else ""
+        return Judged(pairs, ties, [str(name)] * len(pairs), [str(name)] * len(ties))
     if not isinstance(comparisons, list):
         raise Unusable(f"`comparisons` must be a list: got {type(comparisons).__name__}")
-    pairs: list[Pair] = []
-    ties: list[Pair] = []
+    found = Judged([], [], [], [])
     by_labeler: defaultdict[str | None, list[Pair]] = defaultdict(list)
     judged: set[tuple[str | None, int, int]] = set()
     for comparison in comparisons:
@@ -74,17 +91,33 @@ def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> tup
             raise Unusable(f"duplicate pair: {first} and {second} were judged twice by the same labeler")
         judged.add(key)
         if winner == "tie":
-            ties.append((first, second))
+            found.ties.append((first, second))
+            found.tie_labelers.append(labeler or "")
         else:
             pair = (first, second) if winner == "a" else (second, first)
-            pairs.append(pair)
+            found.pairs.append(pair)
+            found.labelers.append(labeler or "")
             by_labeler[labeler].append(pair)
     every_pair = len(responses) * (len(responses) - 1) // 2
     judgements = Counter(labeler for labeler, _, _ in judged)
     for labeler, own in by_labeler.items():
         if judgements[labeler] == every_pair and (member := _circle(own)) is not None:
             raise Unusable(f"cyclic preferences: one labeler's judgements lead from response {member} back to it")
-    return pairs, ties
+    return found
+
+
+def displayed_of(fields: dict[str, Any], count: int) -> dict[int, int]:
+    """Return the place at which each completion was displayed (``display_order``); empty where the row does not say.
+
+    Raises:
+        Unusable: it is not an order of all the row's completions.
+    """
+    order = fields.get("display_order")
+    if not order:
+        return {}
+    if not isinstance(order, list) or sorted(map(str, order)) != sorted(map(str, range(count))):
+        raise Unusable(f"`display_order` must name each of the {count} responses once: got {order!r}")
+    return {int(response): place for place, response in enumerate(order)}
 
 
 def _judgement(comparison: Any, responses: int) -> tuple[int, int, str, str | None]:

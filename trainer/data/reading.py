@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from feedback.errors import DataError, InvalidRow
 from trainer.data.examples import Counts, Demonstration, Item, Limits, Message, PreferenceGroup, Prompt, by_id
 from trainer.data.fields import id_of, messages_of, optional_of, source_of, split_of
-from trainer.data.preferences import completion_of, judged_pairs, responses_of
+from trainer.data.preferences import completion_of, displayed_of, judged_pairs, responses_of
 from trainer.data.rows import BadRows, Row, Unusable, parse_rows, read_rows
 from trainer.data.text import TextBlocks, read_text_blocks
 
@@ -70,7 +70,8 @@ def read_preferences(
 
     def parse(row: Row) -> PreferenceGroup | None:
         responses = responses_of(row.fields)
-        pairs, ties = judged_pairs(row.fields, responses)
+        said = judged_pairs(row.fields, responses)
+        place = displayed_of(row.fields, len(responses))
         messages, prompt_ids = _prompt(row, tokenizer)
         completions, finished = [], []
         for number, response in enumerate(responses):
@@ -78,14 +79,18 @@ def read_preferences(
             ids, ended = _completion(tokenizer, text, ended, limits, counts)
             completions.append(ids)
             finished.append(ended)
-        different = [(first, second) for first, second in pairs if completions[first] != completions[second]]
-        counts.same_pairs += len(pairs) - len(different)
+        judged = zip(said.pairs, said.labelers, strict=True)
+        different = [(pair, name) for pair, name in judged if completions[pair[0]] != completions[pair[1]]]
+        counts.same_pairs += len(said.pairs) - len(different)
         if _too_long(prompt_ids, limits, counts):
             return None
         return PreferenceGroup(
             id=id_of(row), messages=messages, prompt_ids=prompt_ids, completions=completions, finished=finished,
-            pairs=different, ties=ties, split=split_of(row), labeler_group=optional_of(row, "labeler_group"),
-            customer=optional_of(row, "customer"), source=source_of(row.path),
+            pairs=[pair for pair, _ in different], ties=said.ties,
+            labelers=[name for _, name in different], tie_labelers=said.tie_labelers,
+            first_shown=[1 if place[a] < place[b] else -1 for (a, b), _ in different] if place else [],
+            split=split_of(row), labeler_group=optional_of(row, "labeler_group"), customer=optional_of(row, "customer"),
+            source=source_of(row.path),
         )  # fmt: skip
 
     return _read(paths, parse, counts, "preferences")

@@ -97,9 +97,7 @@ def merge_labels(groups: Sequence[PreferenceGroup]) -> list[PreferenceGroup]:
         key = (tuple(group.prompt_ids), texts, group.labeler_group, group.split, group.source)
         first = merged.get(key)
         if first is not None:
-            group = replace(
-                first, pairs=first.pairs + group.pairs, ties=first.ties + group.ties, merged=(*rows_of(first), group)
-            )
+            group = first.with_judgements_of(group, merged=(*rows_of(first), group))
         merged[key] = group
     return list(merged.values())
 

@@ -215,6 +215,8 @@ class RewardSettings(TrainingSettings, LimitSettings):
     """Share of a Fisher scoring step that the tie parameter takes after each batch; averages over 1 / rate batches."""
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of rows without a split that are held out, by hash of customer or prompt."""
+    exclude_labelers: list[str] = []
+    """Labelers whose judgements are never trained on; reported by themselves, as split `excluded`, and nowhere else."""
     micro_batch_tokens: int = Field(16384, gt=0)
     """Most tokens, padding included, in one forward pass; bounds memory, does not change the gradient."""
 

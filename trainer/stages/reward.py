@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
 from trainer.data.batches import EpochOrder
-from trainer.data.partition import partition
+from trainer.data.partition import EXCLUDED, exclude, partition
 from trainer.data.reading import BadRows, Counts, Limits, PreferenceGroup, by_id, read_demonstrations, read_preferences
 from trainer.data.replay import USES_FILE, Selection, Usage, merge_labels, passes, select
 from trainer.maths.pair_report import JudgedPrompt, by_key, report, tie_calibration
@@ -52,7 +52,8 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
         limits = limits.within(model.context_tokens)
         counts = Counts(bad=BadRows.of(settings, run.own_directory))
-        groups = merge_labels(by_id(read_preferences(settings.preferences, tokenizer, limits, counts)))
+        rows = by_id(read_preferences(settings.preferences, tokenizer, limits, counts))
+        groups = merge_labels(exclude(rows, settings.exclude_labelers))
         parts = partition(groups, settings.valid_fraction, ties=settings.ties != "drop")
         usage = _usage(settings)
         chosen = _choose(parts.train, usage, settings)
@@ -176,7 +177,7 @@ def _held_out_report(
     def figures(some: Sequence[JudgedPrompt]) -> dict[str, Any]:
         return report(some, seed=settings.seed)
 
-    everything = figures(prompts)
+    everything = figures([prompt for prompt, group in zip(prompts, groups, strict=True) if group.split != EXCLUDED])
     return {
         "accuracy": everything.get("accuracy"),
         "held_out": everything,

@@ -7,7 +7,7 @@ import pytest
 
 from feedback.errors import DataError
 from trainer.data.examples import PreferenceGroup
-from trainer.data.partition import partition
+from trainer.data.partition import EXCLUDED, exclude, partition
 
 
 def group(number: int, generator: random.Random, **changes: object) -> PreferenceGroup:
@@ -60,3 +60,24 @@ def test_a_group_of_ties_is_trained_on_only_where_ties_say_something() -> None:
     usual = group(3, generator, split="train", prompt_ids=[1, 401])
     assert [each.id for each in partition([tied, silent, usual], 0.0).train] == ["3"]
     assert [each.id for each in partition([tied, silent, usual], 0.0, ties=True).train] == ["1", "3"]
+
+
+def test_excluded_labelers_are_never_trained_on_even_where_they_share_a_row() -> None:
+    generator = random.Random(6)
+    shared = group(1, generator, split="train", pairs=[(0, 1), (1, 0)], labelers=["ann", "bob"], first_shown=[1, -1])
+    hers = group(2, generator, split="train", labelers=["ann"], prompt_ids=[1, 400])
+    tied = group(3, generator, split="valid", pairs=[], ties=[(0, 1)], tie_labelers=["ann"], prompt_ids=[1, 401])
+    nobody = group(4, generator, split="train", prompt_ids=[1, 402])
+    rows = exclude([shared, hers, tied, nobody], ["ann"])
+    assert [(row.id, row.split) for row in rows] == [
+        ("1", "train"), ("1", EXCLUDED), ("2", EXCLUDED), ("3", EXCLUDED), ("4", "train")
+    ]  # fmt: skip
+    assert (rows[0].pairs, rows[0].labelers, rows[0].first_shown) == ([(1, 0)], ["bob"], [-1])
+    assert (rows[1].pairs, rows[1].labelers, rows[1].first_shown) == ([(0, 1)], ["ann"], [1])
+    parts = partition(rows, 0.0)
+    assert [row.id for row in parts.train] == ["1", "4"]
+    assert [row.id for row in parts.valid] == ["2", "3"]
+    assert parts.leaked == 1, "her judgement of a prompt that is trained on is not reported either"
+    assert exclude([nobody], []) == [nobody]
+    with pytest.raises(DataError, match="no judgement by eve"):
+        exclude(rows, ["eve"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.data.preferences import completion_of, judged_pairs, responses_of
+from trainer.data.preferences import completion_of, displayed_of, judged_pairs, responses_of
 from trainer.data.rows import Unusable
 
 THREE = [{"text": "x"}, {"text": "y"}, {"text": "z"}]
@@ -14,7 +14,8 @@ THREE = [{"text": "x"}, {"text": "y"}, {"text": "z"}]
 
 def judged(*comparisons: Any) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     keys = ("a", "b", "winner", "annotator")
-    return judged_pairs({"comparisons": [dict(zip(keys, c, strict=False)) for c in comparisons]}, THREE)
+    found = judged_pairs({"comparisons": [dict(zip(keys, c, strict=False)) for c in comparisons]}, THREE)
+    return found.pairs, found.ties
 
 
 def test_winner_comes_first_and_ties_are_kept_apart() -> None:
@@ -56,7 +57,7 @@ def test_comparisons_of_the_wrong_type_are_refused(comparisons: Any) -> None:
 
 def test_ranks_make_pairs_where_comparisons_are_absent() -> None:
     ranked = [{"text": "x", "rank": 1}, {"text": "y", "rank": 0}, {"text": "z", "rank": 1}]
-    assert judged_pairs({}, ranked) == ([(1, 0), (1, 2)], [(0, 2)])
+    assert judged_pairs({}, ranked)[:2] == ([(1, 0), (1, 2)], [(0, 2)])
     with pytest.raises(Unusable, match="no `comparisons`"):
         judged_pairs({}, THREE)
 
@@ -69,7 +70,7 @@ def test_any_ranking_is_accepted_and_any_added_back_edge_is_a_circle() -> None:
         responses = [{"text": str(n)} for n in range(size)]
         pairs = [{"a": a, "b": b, "winner": "a"} for a, b in itertools.combinations(order, 2)]
         generator.shuffle(pairs)
-        kept, ties = judged_pairs({"comparisons": pairs}, responses)
+        kept, ties, *_ = judged_pairs({"comparisons": pairs}, responses)
         assert len(kept) == size * (size - 1) // 2
         assert ties == []
         # Turn round the judgement between the best and the worst.
@@ -78,11 +79,29 @@ def test_any_ranking_is_accepted_and_any_added_back_edge_is_a_circle() -> None:
             judged_pairs({"comparisons": turned}, responses)
 
 
+def test_every_judgement_keeps_the_name_of_who_made_it() -> None:
+    keys = ("a", "b", "winner", "annotator")
+    said = [(0, 1, "a", "ann"), (0, 1, "b", 7), (0, 2, "tie", "ann"), (1, 2, "a")]
+    found = judged_pairs({"comparisons": [dict(zip(keys, each, strict=False)) for each in said]}, THREE)
+    assert found.labelers == ["ann", "7", ""]
+    assert found.tie_labelers == ["ann"]
+    ranked = judged_pairs({"labeler": "bob"}, [{"text": "x", "rank": 0}, {"text": "y", "rank": 1}])
+    assert ranked.labelers == ["bob"]
+
+
+def test_the_display_order_says_which_completion_was_seen_first() -> None:
+    assert displayed_of({"display_order": [2, 0, 1]}, 3) == {2: 0, 0: 1, 1: 2}
+    assert displayed_of({}, 3) == {}
+    for broken in ([0, 1], [0, 0, 1], [0, 1, 3], "012"):
+        with pytest.raises(Unusable, match="display_order"):
+            displayed_of({"display_order": broken}, 3)
+
+
 def test_votes_on_single_pairs_may_go_in_a_circle() -> None:
     """A crowd worker who sees one pair at a time ranks nothing: three of ten rows of a real crowd's votes do this."""
     circle = [{"a": 0, "b": 1, "winner": "a"}, {"a": 1, "b": 2, "winner": "a"}, {"a": 2, "b": 0, "winner": "a"}]
     four = [*THREE, {"text": "not judged"}]
-    assert judged_pairs({"comparisons": circle}, four) == ([(0, 1), (1, 2), (2, 0)], [])
+    assert judged_pairs({"comparisons": circle}, four)[:2] == ([(0, 1), (1, 2), (2, 0)], [])
     with pytest.raises(Unusable, match="cyclic"):
         judged_pairs({"comparisons": circle}, THREE)
 

@@ -293,3 +293,17 @@ def test_real_rankings_train_a_real_model(tmp_path: Path, data_root: Path, stori
     assert metrics["zero_point"] == "training completions"
     assert 0.3 < metrics["held_out"]["accuracy"] < 0.8
     assert math.isfinite(metrics["held_out"]["log_loss"])
+
+
+def test_labelers_who_are_left_out_are_reported_by_themselves(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    rows = [json.loads(line) for line in write_preferences(tmp_path / "p.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        for judgement in row["comparisons"]:
+            judgement["annotator"] = "ann" if number % 3 == 1 else "bob"
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics = reward.run(
+        settings(tmp_path, policy=tiny_policy_dir, batch_size=6, exclude_labelers=["ann"], max_steps=2)
+    )
+    assert metrics["groups"] == 60 - 20 - 4
+    assert metrics["by_split"]["excluded"]["prompts"] == 20
+    assert metrics["held_out"]["prompts"] == metrics["by_split"]["valid"]["prompts"] == 4
