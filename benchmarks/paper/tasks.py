@@ -1,4 +1,4 @@
-"""The miniature public tasks: what FLAN and T0 were trained on in the paper's section 4.1, and what its Table 14 measures.
+"""The miniature public tasks: what FLAN and T0 learned from (the paper's 4.1), and what its Table 14 measures.
 
 Instruction data of the kind that public sets hold, about the sandbox's facts: several wordings of each task, terse
 answers, nothing of the labelers' taste. Every context holds its answer, as theirs mostly did, so who learns from them
@@ -49,7 +49,10 @@ class Exercise(NamedTuple):
 
 
 class Score(NamedTuple):
-    """How a completion answers: ``exact`` says the answer and no more, ``holds`` says it among other words."""
+    """How a completion answers: ``exact`` says the answer and no more, ``holds`` says it among other words.
+
+    ``exact`` also depends on style, as published scores do; ``holds`` tells what is known or found from how it is said.
+    """
 
     exact: bool
     holds: bool
@@ -94,9 +97,7 @@ def _classification(rng: random.Random) -> Exercise:
 
 def _counting(rng: random.Random) -> Exercise:
     last, name = rng.choice(NUMBERS[1:]), rng.choice(NAMES)
-    wording = rng.choice(
-        ("Count to {last} for {name}.", "Count up to {last}, {name}.", "{name} counts from one to {last}.")
-    )
+    wording = rng.choice(("Count to {last} for {name}.", "Count up to {last}, {name}.", "For {name}: count to {last}."))
     prompt = wording.format(last=last, name=name)
     numbers = count_up(last)
     others = tuple(count_up(number) for number in NUMBERS)
@@ -106,7 +107,7 @@ def _counting(rng: random.Random) -> Exercise:
 def _lists(rng: random.Random) -> Exercise:
     plural, number, name = rng.choice(list(MEMBERS)), rng.choice(NUMBERS[1:3]), rng.choice(NAMES)
     wording = rng.choice(
-        ("List {number} {plural} for {name}.", "Name {number} {plural}, {name}.", "{name} wants {number} {plural}.")
+        ("List {number} {plural} for {name}.", "Name {number} {plural}, {name}.", "For {name}: list {number} {plural}.")
     )
     prompt = wording.format(number=number, plural=plural, name=name)
     members, wanted = MEMBERS[plural], NUMBERS.index(number) + 1
@@ -119,7 +120,7 @@ def _past(rng: random.Random) -> Exercise:
     name, relation = rng.choice(NAMES), RELATIONS[rng.choice(list(RELATIONS))]
     value = rng.choice(relation.values)
     text, said = (form.format(name=name, value=value) for form in (relation.says, relation.said))
-    wording = rng.choice(("Put it in the past: {0}.", "In the past: {0}.", "Say that it was so: {0}."))
+    wording = rng.choice(("Put it in the past: {0}.", "In the past: {0}.", "Past of: {0}."))
     answer = said.removeprefix(f"{name} ")
     verbs = tuple(each.said.split()[1] for each in RELATIONS.values())
     others = tuple(f"{verb} {answer.split(' ', 1)[1]}" for verb in verbs)
@@ -180,7 +181,10 @@ def score(exercise: Exercise, completion: str) -> Score:
 
 
 def accuracies(asked: Sequence[Exercise], completions: Sequence[str]) -> dict[str, float]:
-    """Shares of right completions: ``exact`` and ``holds`` over all tasks, each weighing the same, and ``exact/TASK``.
+    """Shares of right completions: ``accuracy`` (holds the answer), ``exact``, and ``accuracy_TASK`` of each task.
+
+    The first two are means over tasks, each weighing the same. Completions should be greedy, as in the paper's
+    appendix D.
 
     Raises:
         ValueError: no exercise, or another number of completions.
@@ -188,9 +192,12 @@ def accuracies(asked: Sequence[Exercise], completions: Sequence[str]) -> dict[st
     scores: dict[str, list[Score]] = {}
     for exercise, completion in zip(asked, completions, strict=True):
         scores.setdefault(exercise.task, []).append(score(exercise, completion))
-    exact = {f"exact/{task}": fmean(each.exact for each in scores[task]) for task in sorted(scores)}
-    holds = fmean(fmean(each.holds for each in scores[task]) for task in scores)
-    return {"exact": fmean(exact.values()), "holds": holds} | exact
+    if not scores:
+        raise ValueError("accuracy of no exercise")
+    holds = {task: fmean(each.holds for each in scores[task]) for task in sorted(scores)}
+    exact = fmean(fmean(each.exact for each in scores[task]) for task in scores)
+    each_task = {f"accuracy_{task}": share for task, share in holds.items()}
+    return {"accuracy": fmean(holds.values()), "exact": exact} | each_task
 
 
 def _sentence(text: str) -> str:
