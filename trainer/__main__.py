@@ -32,6 +32,7 @@ STAGES: dict[str, tuple[str, str, str, str]] = {
     "sft": ("stages.sft", "settings.stages", "SftSettings", "fine-tune a policy on demonstrations"),
     "start": ("stages.start", "settings.stages", "StartSettings", "make the policy that PPO starts from"),
     "reward": ("stages.reward", "settings.stages", "RewardSettings", "train a reward model on ranked completions"),
+    "ensemble": ("stages.ensemble", "settings.stages", "EnsembleSettings", "train several reward models as one"),
     "ppo": ("ppo.ppo", "settings.ppo", "PpoSettings", "train a policy against a reward model (PPO-ptx)"),
     "evaluate": ("stages.evaluation", "settings.evaluate", "EvaluateSettings", "compare policies on held-out prompts"),
     "score": ("stages.score", "settings.stages", "ScoreSettings", "measure a reward model on ranked completions"),

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-_CALIBRATION_BINS = 10
+from trainer.maths.calibration import BINS, chance_of, expected_error, reliability
+
 _LEVEL = 0.95
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +88,7 @@ def report(prompts: Sequence[JudgedPrompt], *, bootstrap: int = 1000, seed: int 
 
 
 def by_key(
-    prompts: Sequence[JudgedPrompt],
-    keys: Sequence[str | None],
-    make: Callable[[Sequence[JudgedPrompt]], dict[str, Any]],
+    prompts: Sequence[Item], keys: Sequence[str | None], make: Callable[[Sequence[Item]], dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Return ``make`` of the prompts that share each key; prompts without a key are left out."""
     names = sorted({key for key in keys if key is not None})
@@ -100,7 +100,7 @@ def log_loss(gap: float) -> float:
     return math.log1p(math.exp(-abs(gap))) + max(-gap, 0.0)
 
 
-def calibration_error(gaps: Sequence[float], bins: int = _CALIBRATION_BINS) -> float:
+def calibration_error(gaps: Sequence[float], bins: int = BINS) -> float:
     """Return the expected calibration error of the model's confidence in its own choice.
 
     Args:
@@ -112,12 +112,7 @@ def calibration_error(gaps: Sequence[float], bins: int = _CALIBRATION_BINS) -> f
 
     Source: Guo et al. 2017, arXiv:1706.04599, eq. 5, with the confidence sigmoid(|gap|).
     """
-    cells: list[list[tuple[float, float]]] = [[] for _ in range(bins)]
-    for gap in gaps:
-        confidence = 1.0 / (1.0 + math.exp(-min(abs(gap), 700.0)))
-        cells[min(int((confidence - 0.5) * 2 * bins), bins - 1)].append((confidence, _hit(gap)))
-    errors = [abs(sum(hit - confidence for confidence, hit in cell)) for cell in cells]
-    return sum(errors) / len(gaps)
+    return expected_error(reliability([chance_of(gap) for gap in gaps], bins))
 
 
 def tie_calibration(prompts: Sequence[JudgedPrompt], share: Callable[[float], float]) -> dict[str, Any]:
@@ -141,7 +136,7 @@ def tie_calibration(prompts: Sequence[JudgedPrompt], share: Callable[[float], fl
     if not cells:
         return {"judgements": 0}
     cells.sort()
-    size = -(-len(cells) // _CALIBRATION_BINS)
+    size = -(-len(cells) // BINS)
     bins = [cells[start : start + size] for start in range(0, len(cells), size)]
     predicted, observed = (sum(each) / len(cells) for each in zip(*cells, strict=True))
     return {

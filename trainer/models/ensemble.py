@@ -20,6 +20,8 @@ from trainer.models.scalar import ScalarModel
 
 ENSEMBLE_FILE = "ensemble.json"
 """Names the members, in order, with the factor that brings each one to the scale of all."""
+MEMBERS = "members"
+"""Directory of the members, beside the file."""
 FEWEST = 2
 """Members from which on there is a spread."""
 

@@ -12,21 +12,28 @@ from collections.abc import Sequence
 import torch
 
 from trainer.data.batches import by_tokens, pad
+from trainer.models.ensemble import RewardEnsemble, members_of
 from trainer.models.scalar import ScalarModel
 
 
 @torch.no_grad()
 def score_sequences(
-    model: ScalarModel, sequences: Sequence[Sequence[int]], pad_id: int, micro_batch_tokens: int = 16384
+    model: ScalarModel | RewardEnsemble,
+    sequences: Sequence[Sequence[int]],
+    pad_id: int,
+    micro_batch_tokens: int = 16384,
 ) -> list[float]:
     """Return the reward of each sequence (prompt and completion), in the order given.
 
     Args:
-        model: reward model.
+        model: reward model or ensemble.
         sequences: token ids; the reward is read at each one's last token, so it should end in EOS.
         pad_id: fills short rows.
         micro_batch_tokens: most tokens, padding included, in one forward pass.
     """
+    if isinstance(model, RewardEnsemble):
+        own = [score_sequences(member, sequences, pad_id, micro_batch_tokens) for member in members_of(model)]
+        return [float(score) for score in model.combine(torch.tensor(own, device=model.factors_M.device))[0]]
     device = model.head.weight.device
     scores = [0.0] * len(sequences)
     for rows in by_tokens([len(sequence) for sequence in sequences], micro_batch_tokens):

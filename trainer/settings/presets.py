@@ -96,6 +96,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "generate": _SANDBOX_LIMITS,
     },
 }  # fmt: skip
+for _stages in PRESETS.values():
+    if "reward" in _stages:
+        _stages["ensemble"] = _stages["reward"]  # whose members are trained by that stage
 
 
 def resolve(stage: str, kind: type[Settings], preset: str, given: Mapping[str, Any]) -> Settings:

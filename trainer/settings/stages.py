@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.settings.lora import LoraSettings
 
+Bootstrap = Literal["none", "prompts", "labelers"]
+"""What a member of an ensemble is trained on a sample of, drawn with replacement: nothing, prompts, or labelers."""
+
 
 class StageSettings(BaseModel):
     """What every stage has in common."""
@@ -215,17 +218,33 @@ class RewardSettings(TrainingSettings, LimitSettings):
     """Share of a Fisher scoring step that the tie parameter takes after each batch; averages over 1 / rate batches."""
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of rows without a split that are held out, by hash of customer or prompt."""
+    bootstrap: Bootstrap = "none"
+    """Train on a sample with replacement, drawn by `seed`, of prompts or of labelers with all that they judged; for
+    members of an ensemble."""
     exclude_labelers: list[str] = []
     """Labelers whose judgements are never trained on; reported by themselves, as split `excluded`, and nowhere else."""
     micro_batch_tokens: int = Field(16384, gt=0)
     """Most tokens, padding included, in one forward pass; bounds memory, does not change the gradient."""
 
 
+class EnsembleSettings(RewardSettings):
+    """Several reward models of the same comparisons, whose disagreement says what they do not know."""
+
+    init_reward: Path | None = None
+    """Ensemble to continue from, member by member, or one reward model that all continue from; exclusive with
+    `policy`."""
+    members: int = Field(3, ge=2, le=100)
+    """Reward models, each with its own first head, order and sample; 3 is the fewest with a mean and a spread that one
+    odd member does not decide."""
+    bootstrap: Bootstrap = "prompts"
+    """What each member is trained on: all comparisons, or its own sample with replacement of prompts or labelers."""
+
+
 class ScoreSettings(StageSettings, LimitSettings):
     """A reward model's accuracy on preference files."""
 
     reward_model: Path
-    """Reward model directory."""
+    """Directory of a reward model or of an ensemble."""
     preferences: list[Path]
     """Files of ranked completions."""
     bootstrap: int = Field(1000, gt=0)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from trainer.data.reading import BadRows, Counts, Limits, read_preferences
+from trainer.models.ensemble import load_reward
 from trainer.models.policies import load_tokenizer
-from trainer.models.scalar import ScalarModel
 from trainer.running.checkpoint import write_json
 from trainer.running.layout import FIGURES_FILE
 from trainer.running.run import open_run
@@ -81,7 +81,7 @@ def _entropy_bits(chance: float) -> float:
 def _rewards(path: Path, settings: DisagreeSettings, counts: Counts, device: torch.device) -> dict[str, list[float]]:
     """Return what one model gives each completion, by comparison; a prompt that is too long for it has no entry."""
     tokenizer = load_tokenizer(path)
-    model = ScalarModel.load(path, device=device)
+    model = load_reward(path, device=device)
     limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
     groups = read_preferences(settings.comparisons, tokenizer, limits.within(model.context_tokens), counts)
     judged = judge(model, groups, int(tokenizer.pad_token_id), settings.micro_batch_tokens)

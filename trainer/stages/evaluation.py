@@ -41,6 +41,7 @@ from trainer.data.reading import BadRows, Counts, Limits, Prompt, read_prompts
 from trainer.data.text import read_text_blocks, read_text_documents
 from trainer.maths.win_rates import distinct, rank_correlation, repetition, win_rate
 from trainer.models.actions import logprobs_at, text_positions
+from trainer.models.ensemble import RewardEnsemble, load_reward
 from trainer.models.policies import load_policy, load_tokenizer, require_same_tokenizer
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.experience import Scored, length_batches, score_rollout
@@ -73,7 +74,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
             require_same_tokenizer(tokenizer, load_tokenizer(directory), f"{settings.policy} and {directory}")
         prompts, counts = _held_out_prompts(settings, tokenizer, this.directory)
         text = _held_out_text(settings, tokenizer, this.device)
-        reward = ScalarModel.load(settings.reward, device=this.device) if settings.reward else None
+        reward = load_reward(settings.reward, device=this.device) if settings.reward else None
         anchor = settings.reference or policies.get("reference") or policies.get("sft")
         reference = load_policy(anchor, device=this.device) if anchor else None
         figures: dict[str, dict[str, Any]] = {}
@@ -162,7 +163,7 @@ def _held_out_text(settings: EvaluateSettings, tokenizer: PreTrainedTokenizerBas
 def _complete(
     policy: PreTrainedModel,
     reference: PreTrainedModel | None,
-    reward: ScalarModel | None,
+    reward: ScalarModel | RewardEnsemble | None,
     prompts: Sequence[Prompt],
     tokenizer: PreTrainedTokenizerBase,
     settings: EvaluateSettings,

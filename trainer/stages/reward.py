@@ -22,9 +22,10 @@ from transformers import PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
 from trainer.data.batches import EpochOrder
-from trainer.data.partition import EXCLUDED, exclude, partition
+from trainer.data.partition import EXCLUDED, Partition, exclude, partition
 from trainer.data.reading import BadRows, Counts, Limits, PreferenceGroup, by_id, read_demonstrations, read_preferences
 from trainer.data.replay import USES_FILE, Selection, Usage, merge_labels, passes, select
+from trainer.data.resampling import resample
 from trainer.maths.pair_report import JudgedPrompt, by_key, report, tie_calibration
 from trainer.models.normalisation import centre
 from trainer.models.policies import load_tokenizer
@@ -45,18 +46,16 @@ def run(settings: RewardSettings) -> dict[str, Any]:
     Raises:
         WhetstoneError: bad settings or data, or the loss diverged.
     """
-    source = _source(settings)
+    source = source_of(settings)
     with open_run("reward", settings, [*settings.preferences, *settings.demonstrations, source]) as run:
         tokenizer = load_tokenizer(source)
         model = _model(settings, run.device)
         limits = Limits(prompt_tokens=settings.max_prompt_tokens, completion_tokens=settings.max_completion_tokens)
         limits = limits.within(model.context_tokens)
         counts = Counts(bad=BadRows.of(settings, run.own_directory))
-        rows = by_id(read_preferences(settings.preferences, tokenizer, limits, counts))
-        groups = merge_labels(exclude(rows, settings.exclude_labelers))
-        parts = partition(groups, settings.valid_fraction, ties=settings.ties != "drop")
+        parts = read_parts(settings, tokenizer, limits, counts)
         usage = _usage(settings)
-        chosen = _choose(parts.train, usage, settings)
+        chosen = _choose(resample(parts.train, settings.bootstrap, settings.seed), usage, settings)
         demonstrations = _demonstrations(settings, tokenizer, limits, counts.bad)
         pad_id = int(tokenizer.pad_token_id)
         order = EpochOrder(len(chosen.groups), _batch_size(settings), settings.seed)
@@ -96,7 +95,20 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         )
 
 
-def _source(settings: RewardSettings) -> Path:
+def read_parts(
+    settings: RewardSettings, tokenizer: PreTrainedTokenizerBase, limits: Limits, counts: Counts
+) -> Partition:
+    """Return the comparisons of the run's files: which are trained on, and which are only reported.
+
+    Raises:
+        DataError: nothing usable, or nothing to train on, or an excluded labeler who judged nothing.
+    """
+    rows = by_id(read_preferences(settings.preferences, tokenizer, limits, counts))
+    groups = merge_labels(exclude(rows, settings.exclude_labelers))
+    return partition(groups, settings.valid_fraction, ties=settings.ties != "drop")
+
+
+def source_of(settings: RewardSettings) -> Path:
     """Return where the run starts, and refuse what does not go together."""
     source = settings.init_reward or settings.policy
     if source is None or (settings.init_reward and settings.policy):

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback.artifacts import sync
 from trainer.models.adapters import trained_part
+from trainer.models.ensemble import RewardEnsemble, load_reward
 from trainer.models.normalisation import score_sequences
 from trainer.models.policies import load_tokenizer, require_same_tokenizer
 from trainer.models.scalar import ScalarModel
@@ -73,10 +74,10 @@ class Selection:
         self._seed = seed
         self._world = world
         self._pad_id = int(tokenizer.pad_token_id)
-        self._reward: ScalarModel | None = None
+        self._reward: ScalarModel | RewardEnsemble | None = None
         if reward_model is not None:
             require_same_tokenizer(tokenizer, load_tokenizer(reward_model))
-            self._reward = ScalarModel.load(reward_model, device=policy.device)
+            self._reward = load_reward(reward_model, device=policy.device)
         self._sampler = TransformersSampler(
             policy,
             eos_id=int(tokenizer.eos_token_id),
@@ -133,7 +134,7 @@ class Selection:
             return figures["reward"]
         return -figures["validation_loss"] if self.criterion == "validation loss" else figures["epoch"]
 
-    def _judge_samples(self, reward: ScalarModel) -> dict[str, float]:
+    def _judge_samples(self, reward: ScalarModel | RewardEnsemble) -> dict[str, float]:
         rollout = self._sampler.sample(self._prompts, self._seed)
         sequences = [
             [*prompt, *completion] for prompt, completion in zip(self._prompts, rollout.completions(), strict=True)

@@ -9,6 +9,8 @@ import torch
 
 from feedback.errors import ArtifactMissing
 from trainer.data.reading import encode_completion, render
+from trainer.data.tokens import save_tokenizer
+from trainer.models.ensemble import write_members
 from trainer.models.policies import load_tokenizer
 from trainer.models.scalar import ScalarModel
 from trainer.settings.stages import ScoreSettings
@@ -71,3 +73,28 @@ def test_several_files_are_reported_one_by_one(tmp_path: Path, reward_dir: Path)
 def test_policy_is_no_reward_model(tmp_path: Path, tiny_policy_dir: Path) -> None:
     with pytest.raises(ArtifactMissing, match="not a reward or value model"):
         score.run(settings(tmp_path, tiny_policy_dir, write(tmp_path / "one.jsonl", 3)))
+
+
+def test_an_ensemble_is_scored_by_its_mean_and_each_member_is_reported(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    tokenizer = load_tokenizer(tiny_policy_dir)
+    alone, file, factors = [], write(tmp_path / "one.jsonl", 8), [0.5, 2.0]
+    members = [tmp_path / "e" / "members" / str(number) for number in range(2)]
+    for number, member in enumerate(members):
+        torch.manual_seed(number)
+        ScalarModel.from_policy(tiny_policy_dir).save(member, tokenizer)
+        score.run(settings(tmp_path, member, file, output=tmp_path / f"s{number}"))
+        alone.append([json.loads(line) for line in (tmp_path / f"s{number}" / "scores.jsonl").read_text().splitlines()])
+    write_members(tmp_path / "e", members, factors)
+    save_tokenizer(tokenizer, tmp_path / "e")
+    metrics = score.run(settings(tmp_path, tmp_path / "e", file, bootstrap=50))
+    rows = [json.loads(line) for line in (tmp_path / "s" / "scores.jsonl").read_text().splitlines()]
+    right = 0
+    for row, first, second in zip(rows, *alone, strict=True):
+        pairs = list(zip(first["rewards"], second["rewards"], strict=True))
+        means = [(0.5 * a + 2.0 * b) / 2 for a, b in pairs]
+        assert row["rewards"] == pytest.approx(means, abs=1e-4)
+        assert row["spreads"] == pytest.approx([abs(0.5 * a - 2.0 * b) / 2**0.5 for a, b in pairs], abs=1e-4)
+        right += means[1] > means[0]
+    assert metrics["all"]["accuracy"] == right / 8
+    assert len(metrics["ensemble"]["members"]) == 2
+    assert metrics["ensemble"]["spread"]["mean"] > 0
