@@ -95,6 +95,7 @@ class PreferenceGroup:
         tie_labelers: the same of ``ties``.
         first_shown: of each of ``pairs``, 1 if the chosen completion was displayed before the rejected one, -1 if after
             it, 0 if nobody knows; empty if nobody ever does.
+        features: name of a visible feature -> its value for each completion; what rows say of them.
         source: the set it came from (directory or file name).
         merged: the rows of one comparison that this group was made of, if it was made of several.
     """
@@ -109,6 +110,7 @@ class PreferenceGroup:
     labelers: list[str] = field(default_factory=list)
     tie_labelers: list[str] = field(default_factory=list)
     first_shown: list[int] = field(default_factory=list)
+    features: dict[str, list[float]] = field(default_factory=dict)
     split: str | None = None
     labeler_group: str | None = None
     customer: str | None = None

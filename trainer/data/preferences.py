@@ -106,6 +106,21 @@ def judged_pairs(fields: dict[str, Any], responses: list[dict[str, Any]]) -> Jud
     return found
 
 
+def features_of(responses: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Return what rows say of their completions (``features``: name -> number), by name; what one lacks is 0.
+
+    Raises:
+        Unusable: it is not an object of numbers.
+    """
+    said = [response.get("features") or {} for response in responses]
+    for each in said:
+        if not isinstance(each, dict) or not all(isinstance(value, int | float) for value in each.values()):
+            raise Unusable(f"a response's `features` must be an object of numbers: got {each!r}")
+    return {
+        name: [float(each.get(name, 0)) for each in said] for name in sorted({name for each in said for name in each})
+    }
+
+
 def displayed_of(fields: dict[str, Any], count: int) -> dict[int, int]:
     """Return the place at which each completion was displayed (``display_order``); empty where the row does not say.
 

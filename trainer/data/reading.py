@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from feedback.errors import DataError, InvalidRow
 from trainer.data.examples import Counts, Demonstration, Item, Limits, Message, PreferenceGroup, Prompt, by_id
 from trainer.data.fields import id_of, messages_of, optional_of, source_of, split_of
-from trainer.data.preferences import completion_of, displayed_of, judged_pairs, responses_of
+from trainer.data.preferences import completion_of, displayed_of, features_of, judged_pairs, responses_of
 from trainer.data.rows import BadRows, Row, Unusable, parse_rows, read_rows
 from trainer.data.text import TextBlocks, read_text_blocks
 
@@ -90,7 +90,7 @@ def read_preferences(
             labelers=[name for _, name in different], tie_labelers=said.tie_labelers,
             first_shown=[1 if place[a] < place[b] else -1 for (a, b), _ in different] if place else [],
             split=split_of(row), labeler_group=optional_of(row, "labeler_group"), customer=optional_of(row, "customer"),
-            source=source_of(row.path),
+            source=source_of(row.path), features=features_of(responses),
         )  # fmt: skip
 
     return _read(paths, parse, counts, "preferences")

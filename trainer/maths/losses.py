@@ -28,6 +28,24 @@ class ClippedLoss(NamedTuple):
     clipfrac: Tensor
 
 
+class PairTerms(NamedTuple):
+    """What a labeler model and group weights do to each pair's term of the K-wise loss.
+
+    Attributes:
+        weight_P: (P,) factor of the term, beside one over the number of its prompt's pairs.
+        scale_P: (P,) factor of the gap inside the sigmoid: how reliable who judged is.
+        offset_P: (P,) logits added to it: what who judged leans on beside the rewards.
+    """
+
+    weight_P: Tensor
+    scale_P: Tensor
+    offset_P: Tensor
+
+    def to(self, device: torch.device) -> PairTerms:
+        """Return the same terms on another device."""
+        return PairTerms(*(tensor.to(device) for tensor in self))
+
+
 def kwise_loss(rewards_K: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     """Mean negative log-likelihood of one prompt's comparisons, all K completions in one batch element.
 
@@ -49,13 +67,14 @@ def kwise_loss(rewards_K: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     return kwise_loss_batch(rewards_K, index_P2, prompt_P)
 
 
-def kwise_loss_batch(rewards_N: Tensor, pairs_P2: Tensor, prompt_P: Tensor) -> Tensor:
+def kwise_loss_batch(rewards_N: Tensor, pairs_P2: Tensor, prompt_P: Tensor, terms: PairTerms | None = None) -> Tensor:
     """Mean over prompts of each prompt's mean pair loss: every prompt has the same weight whatever its K.
 
     Args:
         rewards_N: (N,) rewards of all completions in the batch, one forward pass each; unitless logits.
         pairs_P2: (P, 2) int64 (chosen, rejected) positions in ``rewards_N``, ties left out.
         prompt_P: (P,) int64 the prompt that each pair belongs to; any labels, gaps allowed.
+        terms: of each pair; None is the paper's loss, every labeler alike.
 
     Returns:
         () mean over the prompts that have at least one pair, in nats.
@@ -70,7 +89,10 @@ def kwise_loss_batch(rewards_N: Tensor, pairs_P2: Tensor, prompt_P: Tensor) -> T
     if not len(pairs_P2):
         raise ValueError("no pair to learn from: drop prompts whose completions are all tied")
     weights_P, prompts = pair_weights(prompt_P)
-    losses_P = -F.logsigmoid(pair_gaps(rewards_N, pairs_P2))
+    gaps_P = pair_gaps(rewards_N, pairs_P2)
+    if terms is not None:
+        gaps_P, weights_P = terms.scale_P * gaps_P + terms.offset_P, weights_P * terms.weight_P
+    losses_P = -F.logsigmoid(gaps_P)
     return (losses_P * weights_P).sum() / prompts
 
 

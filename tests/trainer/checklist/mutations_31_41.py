@@ -111,14 +111,14 @@ THIRD = [
     ),
     Mutation(
         37, "trainer.maths.losses",
-        "losses_P = -F.logsigmoid(pair_gaps(rewards_N, pairs_P2))",
-        "losses_P = -torch.log(torch.sigmoid(pair_gaps(rewards_N, pairs_P2)))",
+        "losses_P = -F.logsigmoid(gaps_P)",
+        "losses_P = -torch.log(torch.sigmoid(gaps_P))",
         "the loss is log(sigmoid)",
     ),
     Mutation(
         37, "trainer.maths.losses",
-        "losses_P = -F.logsigmoid(pair_gaps(rewards_N, pairs_P2))",
-        "losses_P = torch.log(1 + torch.exp(-pair_gaps(rewards_N, pairs_P2)))",
+        "losses_P = -F.logsigmoid(gaps_P)",
+        "losses_P = torch.log(1 + torch.exp(-gaps_P))",
         "the loss is log(1 + exp)",
     ),
     Mutation(

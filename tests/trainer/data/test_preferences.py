@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.data.preferences import completion_of, displayed_of, judged_pairs, responses_of
+from trainer.data.preferences import completion_of, displayed_of, features_of, judged_pairs, responses_of
 from trainer.data.rows import Unusable
 
 THREE = [{"text": "x"}, {"text": "y"}, {"text": "z"}]
@@ -95,6 +95,15 @@ def test_the_display_order_says_which_completion_was_seen_first() -> None:
     for broken in ([0, 1], [0, 0, 1], [0, 1, 3], "012"):
         with pytest.raises(Unusable, match="display_order"):
             displayed_of({"display_order": broken}, 3)
+
+
+def test_features_of_completions_are_read_by_name() -> None:
+    rows = [{"features": {"polite": 1, "rhymes": 0.5}}, {}, {"features": {"polite": 2}}]
+    assert features_of(rows) == {"polite": [1.0, 0.0, 2.0], "rhymes": [0.5, 0.0, 0.0]}
+    assert features_of(THREE) == {}
+    for broken in ("polite", {"polite": "very"}):
+        with pytest.raises(Unusable, match="features"):
+            features_of([{"features": broken}])
 
 
 def test_votes_on_single_pairs_may_go_in_a_circle() -> None:
