@@ -2,7 +2,8 @@
 
 Knows thresholds and reasons; does not know checkpoints or what is done about a stop. A rule that compares with the
 beginning uses the first iteration's figures, because healthy values differ from model to model. Steps that were skipped
-because a number was none have rules of their own (`trainer.running.bad_steps`).
+because a number was none have rules of their own (`trainer.running.bad_steps`), and so have policies that game their
+reward (`trainer.ppo.rules`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from trainer.ppo.rules import Decode, hack_reasons
 from trainer.settings.guards import BUDGET_STOP, GuardSettings
 
 _NOT_NOTHING = 0.1
@@ -28,10 +30,12 @@ class Guards:
 
     Args:
         settings: the limits.
+        decode: text of token ids, for reasons that name tokens.
     """
 
-    def __init__(self, settings: GuardSettings) -> None:
+    def __init__(self, settings: GuardSettings, decode: Decode | None = None) -> None:
         self._settings = settings
+        self._decode = decode
         self._first: dict[str, float] = {}
         self._broken: dict[str, int] = {}
         self._sick: dict[str, float] = {}
@@ -51,14 +55,16 @@ class Guards:
         if not self._first:
             self._first = dict(metrics)
         verdict = None
-        for rule, reason in self._rules(metrics).items():
+        reasons = self._rules(metrics)
+        for rule, reason in reasons.items():
             self._broken[rule] = self._broken.get(rule, 0) + 1 if reason else 0
             # What is spent is spent: over the budget beyond doubt, the run waits for no second iteration.
             at_once = rule == "budget" and surely_over(metrics, BUDGET_STOP * self._settings.kl_budget_nats)
             patience = 1 if at_once else self._settings.guard_patience
             if reason and self._broken[rule] >= patience and verdict is None:
                 row = f", {self._broken[rule]} iterations in a row" if patience > 1 else ""
-                verdict = reason + row
+                others = [other for name, other in reasons.items() if other and name != rule]
+                verdict = "; also ".join([reason + row, *others])
         self._latest = iteration
         if self.broken_for:
             self._sick[str(iteration)] = float(self.broken_for)
@@ -105,7 +111,8 @@ class Guards:
 
     def _rules(self, metrics: Mapping[str, float]) -> dict[str, str]:
         """The broken rules' reasons; empty strings for those that hold."""
-        return self._of_policy(metrics) | self._of_rewards(metrics) | self._of_sampler(metrics)
+        hacks = hack_reasons(metrics, self._settings, self._decode)
+        return self._of_policy(metrics) | hacks | self._of_rewards(metrics) | self._of_sampler(metrics)
 
     def _of_policy(self, metrics: Mapping[str, float]) -> dict[str, str]:
         """Rules on KL, lengths and entropy."""

@@ -21,6 +21,7 @@ from trainer.models.ensemble import RewardEnsemble, load_reward, member_director
 from trainer.models.policies import load_policy, load_tokenizer, require_same_tokenizer, save_policy
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.guards import Guards
+from trainer.ppo.monitors import Monitors
 from trainer.ppo.reward_curve import RewardCurve
 from trainer.ppo.step import Learner, Text
 from trainer.rollouts.rollout import Rollout, Sampler
@@ -50,6 +51,7 @@ class PpoJob:
         prompts: training prompts.
         text: pretraining blocks, or None.
         guards: watch over the metrics.
+        monitors: measure what the policy does to earn its reward.
         bad_steps: count the optimizer steps that were skipped.
         curve: scores against KL, where a held-out reward model judges too.
         counts: what reading the prompts left out.
@@ -74,6 +76,7 @@ class PpoJob:
     device: torch.device
     kl_coef: float
     world: World = ALONE
+    monitors: Monitors = field(default_factory=Monitors)
     bad_steps: BadSteps = field(default_factory=lambda: BadSteps(None))
     curve: RewardCurve = field(default_factory=RewardCurve)
     iteration: int = 0
@@ -115,6 +118,7 @@ class PpoJob:
                 "kl_coef": self.kl_coef,
                 "text_cursor": self.text.cursor if self.text else 0,
                 "guards": self.guards.state_dict(),
+                "monitors": self.monitors.state_dict(),
                 "bad_steps": self.bad_steps.state_dict(),
                 "curve": self.curve.state_dict(),
                 "first": self.first_metrics,
@@ -144,6 +148,7 @@ class PpoJob:
         self.iteration, self.kl_coef = found.step, found.state["kl_coef"]
         self.first_metrics, self.last_metrics = found.state["first"], found.state["last"]
         self.guards.load_state_dict(found.state["guards"])
+        self.monitors.load_state_dict(found.state["monitors"])
         self.bad_steps.load_state_dict(found.state["bad_steps"])
         self.curve.load_state_dict(found.state["curve"])
         if self.text is not None:
@@ -214,7 +219,8 @@ def build_job(
         tokenizer=tokenizer,
         prompts=prompts,
         text=text,
-        guards=Guards(settings),
+        guards=Guards(settings, tokenizer.decode),
+        monitors=Monitors(settings.hack_start_iterations),
         bad_steps=BadSteps(directory),
         curve=RewardCurve.of(settings, device),
         counts=counts,

@@ -162,6 +162,7 @@ def iterate(
             metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         else:
             metrics |= job.curve.add(job.iteration, metrics, held_out) if held_out else {}
+            metrics |= job.monitors.look(rollout.completions(), scores_B.tolist(), held_out)
             metrics |= take_steps(job, experience, ids, settings)
             job.average.update(job.learner.policy)
     job.iteration += 1

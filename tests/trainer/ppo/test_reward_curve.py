@@ -20,6 +20,7 @@ SMALL = {
     "batch_size": 32, "minibatches": 2, "episodes": 32 * 50, "max_completion_tokens": 8, "lr": 2e-3, "value_lr": 2e-3,
     "threads": 1, "seed": 3, "device": "cpu", "warmup_iterations": 0, "ema_decay": 0.0, "kl_coef": 0.0,
     "max_kl_nats": 1e4, "min_entropy_ratio": 0.0, "max_eos_drop": 1.0, "checkpoint_every": 1,
+    "max_overpay": 1e6, "max_unjudged_pay": 1e6, "max_unearned_gain": 1e6,
 }  # fmt: skip
 
 
