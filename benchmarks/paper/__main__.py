@@ -22,7 +22,6 @@ from benchmarks.common import ROOT, commit, log
 from benchmarks.paper.plan import QUICK, Arm, Sizes, wanted
 
 WORKERS = 2
-RUN_FILE = "run.json"
 Job = tuple[int, str]
 """Seed and arm."""
 
@@ -46,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log(f"{ran} arms run in {wall_s:.0f} s of wall time, {cpu_s:.0f} s of CPU")
     if given.arms or given.quick:
         return 0
+    from benchmarks.paper.bars import RUN_FILE, finish  # draws, which takes seconds to import
+
     if ran == len(wanted([])) * len(given.seeds):  # in one go: the only wall time that means something
         whole = {"wall_s": wall_s, "cpu_s": cpu_s, "workers": given.workers, "seeds": given.seeds, "commit": commit()}
         (root / RUN_FILE).write_text(json.dumps(whole) + "\n")
-    from benchmarks.paper.bars import finish  # draws, which takes seconds to import
-
     return finish(root, given.seeds)
 
 

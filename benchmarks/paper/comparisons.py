@@ -133,15 +133,14 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def _apart(row: Row) -> Iterator[Row]:
     """Each decided pair of a row as a row of its own; the stage shuffles them."""
+    shown = [{"text": each["text"], "finished": each["finished"]} for each in row["responses"]]
     for number, said in enumerate(row["comparisons"]):
-        if said["winner"] == "tie":
-            continue
-        responses = [{"text": row["responses"][said[side]]["text"],
-                      "finished": row["responses"][said[side]]["finished"]} for side in "ab"]  # fmt: skip
-        yield {
-            "id": f"{row['id']}-{number}", "prompt": row["prompt"], "customer": row["customer"],
-            "responses": responses, "comparisons": [said | {"a": 0, "b": 1}], "split": "train",
-        }  # fmt: skip
+        responses = [shown[said["a"]], shown[said["b"]]]
+        if said["winner"] != "tie" and responses[0] != responses[1]:
+            yield {
+                "id": f"{row['id']}-{number}", "prompt": row["prompt"], "customer": row["customer"],
+                "responses": responses, "comparisons": [said | {"a": 0, "b": 1}], "split": "train",
+            }  # fmt: skip
 
 
 def _batch(pairs: bool, source: Path) -> dict[str, int]:
