@@ -84,6 +84,25 @@ def by_tokens(lengths: Sequence[int], most_tokens: int, sequences: Sequence[int]
         yield group
 
 
+def by_total(tokens: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
+    """Yield groups of item numbers, the large ones first, each at most ``most_tokens`` without padding.
+
+    Args:
+        tokens: of each item, all its sequences together.
+        most_tokens: of a group; a single item that is larger comes alone.
+    """
+    group: list[int] = []
+    total = 0
+    for item in sorted(range(len(tokens)), key=lambda item: -tokens[item]):
+        if group and total + tokens[item] > most_tokens:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += tokens[item]
+    if group:
+        yield group
+
+
 class EpochOrder:
     """Row numbers batch by batch, each once an epoch, in an order drawn from (seed, epoch).
 

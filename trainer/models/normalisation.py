@@ -1,4 +1,4 @@
-"""The zero point of a reward model: its bias makes demonstrations score 0 on average.
+"""Rewards of many sequences, and the zero point: a reward model's bias makes demonstrations score 0 on average.
 
 Knows a scalar model and sequences; does not know where they come from.
 
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import torch
 
-from trainer.data.batches import by_tokens, pad
+from trainer.data.batches import by_tokens, by_total, pad
 from trainer.models.ensemble import RewardEnsemble, members_of
+from trainer.models.packing import Packed, can_pack
 from trainer.models.scalar import ScalarModel
 
 
@@ -33,7 +34,7 @@ def score_sequences(
     """
     if isinstance(model, RewardEnsemble):
         own = [score_sequences(member, sequences, pad_id, micro_batch_tokens) for member in members_of(model)]
-        return [float(score) for score in model.combine(torch.tensor(own, device=model.factors_M.device))[0]]
+        return _combined(model, own)
     device = model.head.weight.device
     scores = [0.0] * len(sequences)
     for rows in by_tokens([len(sequence) for sequence in sequences], micro_batch_tokens):
@@ -42,6 +43,47 @@ def score_sequences(
         for row, reward in zip(rows, rewards_B.tolist(), strict=True):
             scores[row] = reward
     return scores
+
+
+@torch.no_grad()
+def score_groups(
+    model: ScalarModel | RewardEnsemble,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[Sequence[int]]],
+    pad_id: int,
+    micro_batch_tokens: int = 16384,
+) -> list[float]:
+    """Return the reward of every completion of every prompt, in order; a prompt is run once for all of its own.
+
+    Args:
+        model: reward model or ensemble.
+        prompts: token ids.
+        completions: token ids of each prompt's completions, which should end in EOS.
+        pad_id: fills short rows where the architecture cannot be packed.
+        micro_batch_tokens: most tokens in one forward pass.
+    """
+    if isinstance(model, RewardEnsemble):
+        members = members_of(model)
+        return _combined(
+            model, [score_groups(each, prompts, completions, pad_id, micro_batch_tokens) for each in members]
+        )
+    if not can_pack(model.trunk):
+        sequences = [[*prompt, *each] for prompt, own in zip(prompts, completions, strict=True) for each in own]
+        return score_sequences(model, sequences, pad_id, micro_batch_tokens)
+    scores: list[list[float]] = [[] for _ in prompts]
+    tokens = [len(prompt) + sum(map(len, own)) for prompt, own in zip(prompts, completions, strict=True)]
+    for rows in by_total(tokens, micro_batch_tokens):
+        theirs = [completions[row] for row in rows]
+        packed = Packed.of_groups([prompts[row] for row in rows], theirs, model.head.weight.device)
+        rewards = iter(model.score_packed(packed).tolist())
+        for row in rows:
+            scores[row] = [next(rewards) for _ in completions[row]]
+    return [score for own in scores for score in own]
+
+
+def _combined(model: RewardEnsemble, own: Sequence[Sequence[float]]) -> list[float]:
+    """Return the ensemble's scores from each member's."""
+    return [float(score) for score in model.combine(torch.tensor(own, device=model.factors_M.device))[0]]
 
 
 def centre(

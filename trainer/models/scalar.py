@@ -2,7 +2,8 @@
 
 Knows the head, its zero point and their files; does not know losses, data or optimizers.
 
-Dimension letters: B batch, T tokens, D width of the residual stream. Masks are 1 at real tokens.
+Dimension letters: B batch, T tokens, S sequences of a packed row, D width of the residual stream. Masks are 1 at real
+tokens.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from feedback.artifacts import write_manifest
 from feedback.errors import ArtifactCorrupt, ArtifactMissing
 from trainer.data.tokens import first_line, save_tokenizer
 from trainer.maths.positions import last_positions, position_ids
+from trainer.models.packing import Packed, packed_hidden
 from trainer.models.policies import context_tokens, load_transformer
 
 _HEAD_FILE = "scalar_head.safetensors"
@@ -101,6 +103,13 @@ class ScalarModel(nn.Module):
         last_B = last_positions(attention_mask_BT)
         hidden_BTD = self._hidden(input_ids_BT, attention_mask_BT)
         return self._scalars(hidden_BTD[torch.arange(len(last_B), device=last_B.device), last_B])
+
+    def score_packed(self, packed: Packed) -> Tensor:
+        """Return (S,) float32: the scalar at each sequence's last token, minus ``bias``; a shared prompt is run once.
+
+        Where ``can_pack(trunk)``, the same as ``score`` of the padded sequences, up to rounding.
+        """
+        return self._scalars(packed_hidden(self.trunk, packed)[packed.last_S])
 
     def _hidden(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
         output = self.trunk(

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainer.settings.labelers import LabelerSettings
 from trainer.settings.lora import LoraSettings
 
 Bootstrap = Literal["none", "prompts", "labelers"]
@@ -183,7 +184,7 @@ class StartSettings(DemonstrationSettings):
     """Residual dropout; C.3 names none."""
 
 
-class RewardSettings(TrainingSettings, LimitSettings):
+class RewardSettings(TrainingSettings, LimitSettings, LabelerSettings):
     """K-wise reward-model training (section 3.5, eq. 1, C.2)."""
 
     policy: Path | None = None
@@ -221,8 +222,9 @@ class RewardSettings(TrainingSettings, LimitSettings):
     bootstrap: Bootstrap = "none"
     """Train on a sample with replacement, drawn by `seed`, of prompts or of labelers with all that they judged; for
     members of an ensemble."""
-    exclude_labelers: list[str] = []
-    """Labelers whose judgements are never trained on; reported by themselves, as split `excluded`, and nowhere else."""
+    packed: bool = True
+    """Run each prompt once for all its completions, and no padding; otherwise each completion is a padded row with the
+    prompt in it. The gradient is the same. Architectures that cannot be packed are padded in any case."""
     micro_batch_tokens: int = Field(16384, gt=0)
     """Most tokens, padding included, in one forward pass; bounds memory, does not change the gradient."""
 

@@ -14,7 +14,7 @@ from trainer.data.reading import BadRows, Counts, Limits, PreferenceGroup, read_
 from trainer.maths.ensemble_report import average, report_members, scaled
 from trainer.maths.pair_report import JudgedPrompt, by_key, report
 from trainer.models.ensemble import RewardEnsemble, load_reward, members_of
-from trainer.models.normalisation import score_sequences
+from trainer.models.normalisation import score_groups
 from trainer.models.policies import load_tokenizer
 from trainer.models.scalar import ScalarModel
 from trainer.running.run import open_run
@@ -79,8 +79,8 @@ def judge(
     model: ScalarModel | RewardEnsemble, groups: Sequence[PreferenceGroup], pad_id: int, micro_batch_tokens: int
 ) -> list[JudgedPrompt]:
     """Return each group with the rewards of its completions."""
-    sequences = [group.prompt_ids + completion for group in groups for completion in group.completions]
-    rewards = iter(score_sequences(model, sequences, pad_id, micro_batch_tokens))
+    prompts, completions = [group.prompt_ids for group in groups], [group.completions for group in groups]
+    rewards = iter(score_groups(model, prompts, completions, pad_id, micro_batch_tokens))
     return [
         JudgedPrompt(
             rewards=[next(rewards) for _ in group.completions],

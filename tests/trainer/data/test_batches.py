@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from trainer.data.batches import EpochOrder, by_tokens, pad
+from trainer.data.batches import EpochOrder, by_tokens, by_total, pad
 
 
 def test_masks_tell_padding_prompt_and_completion_apart() -> None:
@@ -49,6 +49,17 @@ def test_items_of_several_sequences_count_them_all() -> None:
         for group in groups:
             tokens = max(items[item][0] for item in group) * sum(items[item][1] for item in group)
             assert tokens <= 400 or len(group) == 1
+
+
+def test_totals_stay_within_the_budget_and_large_items_come_alone() -> None:
+    generator = random.Random(2)
+    for _ in range(50):
+        tokens = [generator.randint(1, 90) for _ in range(generator.randint(1, 40))]
+        groups = list(by_total(tokens, 64))
+        assert sorted(item for group in groups for item in group) == list(range(len(tokens)))
+        assert all(sum(tokens[item] for item in group) <= 64 or len(group) == 1 for group in groups)
+        assert [tokens[item] for group in groups for item in group] == sorted(tokens, reverse=True)
+    assert list(by_total([], 5)) == []
 
 
 def test_every_row_comes_once_an_epoch_and_the_last_batch_is_small() -> None:

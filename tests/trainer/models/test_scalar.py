@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from feedback import artifacts
+from trainer.data.packed import Packed
 from trainer.models.scalar import ScalarModel
 
 IDS_1T = torch.tensor([[1, 7, 9, 11, 30, 31, 5, 2]])
@@ -43,6 +44,17 @@ def test_padding_that_is_also_a_token_of_the_prompt_moves_no_reward(reward: Scal
     with torch.no_grad():
         alone = reward.score(ids, torch.ones_like(ids))
         assert torch.allclose(reward.score(*padded(ids, 0, 6)), alone, atol=1e-5)
+
+
+@torch.no_grad()
+def test_packed_sequences_score_as_padded_ones(reward: ScalarModel) -> None:
+    reward.bias += 0.7
+    prompt, completions = [1, 7, 9], [[11, 2], [30, 31, 5, 2]]
+    found = reward.score_packed(Packed.of_groups([prompt], [completions]))
+    alone = [reward.score(ids, torch.ones_like(ids)) for ids in (torch.tensor([prompt + each]) for each in completions)]
+    assert torch.allclose(found, torch.cat(alone), atol=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert reward.score_packed(Packed.of_sequences([prompt])).dtype == torch.float32
 
 
 @torch.no_grad()

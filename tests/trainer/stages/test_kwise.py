@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModel, GPT2Config, GPTNeoXConfig, LlamaConfig
 
 from trainer.data.batches import EpochOrder
 from trainer.data.examples import PreferenceGroup
@@ -16,6 +17,8 @@ from trainer.models.scalar import ScalarModel
 from trainer.models.tie_parameter import TieParameter
 from trainer.settings.stages import RewardSettings
 from trainer.stages.kwise import KwiseGradient, judgements
+
+SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 def group(number: int, generator: random.Random, **changes: Any) -> PreferenceGroup:
@@ -74,6 +77,50 @@ def test_gradient_equals_that_of_all_pairs_one_by_one(tmp_path: Path, tiny_polic
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.grad, gradient, atol=1e-6)
+
+
+TRUNKS: dict[str, Any] = {
+    "llama": LlamaConfig(**SMALL, num_key_value_heads=2),
+    "gpt-neox": GPTNeoXConfig(**SMALL),
+    "gpt-2": GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0),
+}
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_prompts_run_once_give_the_gradient_of_padded_rows(tmp_path: Path, trunk: str, ties: bool) -> None:
+    generator = random.Random(4)
+    groups = [group(number, generator, ties=[(1, 0)] if number % 2 else []) for number in range(6)]
+    groups.append(group(7, generator, completions=[[5, 2], [6, 7, 8, 2], [9, 2]], pairs=[(0, 2)], finished=[True] * 3))
+    groups.append(group(8, generator, completions=[[5, 2], [6, 2]], pairs=[(1, 0)], finished=[True] * 2))
+    config = TRUNKS[trunk]
+    config.vocab_size, config.initializer_range = 320, 0.1
+    found: dict[bool, dict[str, torch.Tensor]] = {}
+    for packed in (False, True):
+        torch.manual_seed(0)
+        model = ScalarModel(AutoModel.from_config(config, attn_implementation="sdpa")).eval()
+        tie = TieParameter("davidson", -0.7) if ties else None
+        order, own = EpochOrder(len(groups), len(groups), 0), settings(tmp_path, packed=packed, micro_batch_tokens=200)
+        gradient = KwiseGradient(model, groups, order, own, 0, tie=tie)
+        assert gradient.packed is packed
+        figures = gradient()
+        found[packed] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        found[packed] |= {name: torch.tensor(value) for name, value in figures.items()}
+    assert found[True].keys() == found[False].keys()
+    assert len(found[True]) > 20
+    for name, padded in found[False].items():
+        assert torch.allclose(found[True][name], padded, atol=1e-5), name
+
+
+def test_what_cannot_be_packed_is_padded(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    generator = random.Random(5)
+    groups = [group(number, generator) for number in range(3)]
+    model = ScalarModel.from_policy(tiny_policy_dir)
+    expected = batch_gradient(model, groups, tmp_path, 300)
+    model.trunk.config.sliding_window = 256  # wider than all sequences, but nobody looks at that
+    gradient = KwiseGradient(model, groups, EpochOrder(3, 3, 0), settings(tmp_path), 0)
+    assert not gradient.packed
+    assert math.isclose(gradient()["loss"], expected, abs_tol=1e-5)
 
 
 def test_prompt_with_nine_completions_weighs_no_more_than_one_with_two(tmp_path: Path, tiny_policy_dir: Path) -> None:
