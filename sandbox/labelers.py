@@ -49,6 +49,8 @@ class Labeler:
         courtesy, strictness, sensitivity, patience: how much courtesy, untruth, rudeness and running on weigh with this
             person; 1 is the gold taste.
         brevity: what each word costs, in units of the gold score; 0 is the gold taste.
+        haste: what each place further down the page costs, in units of the gold score; 0 judges by the texts alone.
+        contrary: prefers whatever is worse, as somebody does who has the scale the wrong way round, or means harm.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Labeler:
     sensitivity: float
     patience: float
     brevity: float
+    haste: float = 0.0
+    contrary: bool = False
 
 
 class View(NamedTuple):
@@ -107,7 +111,13 @@ def taste(labeler: Labeler, gold: Gold, words: int) -> float:
     )
 
 
-def assess(labeler: Labeler, prompt: str, completions: Sequence[tuple[str, bool]], rng: random.Random) -> View:
+def assess(
+    labeler: Labeler,
+    prompt: str,
+    completions: Sequence[tuple[str, bool]],
+    rng: random.Random,
+    places: Sequence[int] | None = None,
+) -> View:
     """The opinion of ``labeler`` about completions of one prompt.
 
     Args:
@@ -115,9 +125,15 @@ def assess(labeler: Labeler, prompt: str, completions: Sequence[tuple[str, bool]
         prompt: text of the user's message.
         completions: text of each, and whether it ended by itself.
         rng: source of the noise.
+        places: where on the page each is shown, from 0; in the order given without it.
     """
     golds = [judge(prompt, text, finished) for text, finished in completions]
     worths = [taste(labeler, gold, len(text.split())) for gold, (text, _) in zip(golds, completions, strict=True)]
+    shown = places or range(len(worths))
+    worths = [
+        (-worth if labeler.contrary else worth) - labeler.haste * place
+        for worth, place in zip(worths, shown, strict=True)
+    ]
     return view(worths, labeler.noise, golds, rng)
 
 

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
+from trainer.data.conditioning import named_prompts
 from trainer.data.reading import BadRows, Counts, Limits, Prompt, by_id, read_prompts
 from trainer.data.text import TextBlocks, read_text_blocks, read_text_documents
 from trainer.models.adapters import has_adapter, without_adapter
@@ -201,6 +202,7 @@ def build_job(
     prompts = [prompt for prompt in prompts if prompt.split in (None, "train")]
     if not prompts:
         raise DataError(f"{settings.prompts[0]}: every prompt is held out (split valid or test); PPO needs train rows")
+    prompts = named_prompts(prompts, settings.condition_on, tokenizer, limits, settings.seed)
     text = None
     if settings.ptx_per_minibatch:
         read = read_text_blocks if settings.ptx_packed else read_text_documents

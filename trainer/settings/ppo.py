@@ -36,6 +36,9 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
     """Value model to start from; the reward model when not given, as in the paper; of an ensemble its first member."""
     prompts: list[Path]
     """Files of prompts."""
+    condition_on: list[str] = []
+    """Labeler groups of which each prompt names one in a system message, drawn by hash of its id, for a reward model
+    that was trained with `--condition group`; none leaves prompts as they are."""
     pretraining: list[Path] = []
     """Pretraining text for the ptx term; none turns it off (plain PPO)."""
 
