@@ -2,8 +2,8 @@
 
 Worked examples of good behaviour come before the user's prompt: as earlier turns of a chat, or as text within the one
 message. Which is best was found on tuning prompts only (``python -m benchmarks.paper.tune_prefix``) and is written
-down here as `PREFIX`. For the public tasks the examples are training exercises of the same task. Knows messages and worked
-examples; sampling is the trainer's.
+down here as `PREFIX`. For the public tasks the examples are training exercises of the same task. Knows messages and
+worked examples; sampling is the trainer's.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Prefix(NamedTuple):
     examples: tuple[tuple[str, str], ...]
 
 
-PREFIX: Final = Prefix("line", ())
-"""The best of `candidates` on the tuning prompts."""
+PREFIX: Final = Prefix("line", (("Is a cow an animal or a plant?", "An animal."),))
+"""The best of `candidates` on the tuning prompts. All make this base worse: mean gold score -0.06, without one 0.06."""
 
 
 def as_messages(prefix: Prefix, prompt: str) -> list[Message]:
