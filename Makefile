@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-incremental bench-resume bench-preferences
+.PHONY: help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-incremental bench-resume bench-preferences bench-hacks
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -81,6 +81,9 @@ bench-resume: setup-test ## whether runs that are killed at any moment end in th
 
 bench-labels: setup-test ## whether acknowledged labels survive kills of the ledger, and what a label costs
 	@$(BIN)/python -m benchmarks.bench_labels
+
+bench-hacks: setup-test ## whether policies that game their reward are stopped within 20 iterations, and others left alone
+	@$(BIN)/python -m benchmarks.bench_hacks
 
 bench-incremental: setup-test ## whether incremental reward models keep up with full retraining, and at what share of its compute
 	@$(BIN)/python -m benchmarks.bench_incremental
