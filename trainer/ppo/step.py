@@ -94,6 +94,7 @@ def minibatch_step(
             raise Diverged(f"{name} is {value.item()}; no weight was changed by this step")
     learner.policy_optimizer.step()
     learner.value_optimizer.step()
+    torch.clear_autocast_cache()  # bfloat16 copies of the weights before this step; the next one would compute on them
     return metrics
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,23 @@ def close(first: dict[str, Tensor], second: dict[str, Tensor], tolerance: float 
     return first.keys() == second.keys() and all(
         torch.allclose(first[k], second[k], rtol=1e-4, atol=tolerance) for k in first
     )
+
+
+def test_under_autocast_a_step_computes_on_the_weights_that_the_last_one_left(
+    tiny_policy_dir: Path, tiny_reward_dir: Path
+) -> None:
+    """Autocast keeps the bfloat16 copies of weights while it lasts, whatever becomes of the weights."""
+    rows, figures = torch.arange(ROWS), {}
+    for lasting in (True, False):
+        both = learner(tiny_policy_dir, tiny_reward_dir, lr=1e-2)
+        with torch.autocast("cpu", torch.bfloat16) if lasting else nullcontext():
+            for step in range(2):
+                with torch.autocast("cpu", torch.bfloat16):
+                    figures[lasting, step] = minibatch_step(both, experience(), rows, None, settings())
+    for name in ("ppo/loss/policy_avg", "ppo/loss/value_avg", "val/ratio"):
+        assert figures[True, 0][name] == figures[False, 0][name]
+        assert figures[True, 1][name] == figures[False, 1][name], f"{name} is of weights that are no more"
+        assert figures[True, 1][name] != figures[True, 0][name]
 
 
 def test_mixed_gradient_is_ppo_plus_coefficient_times_language_model(
