@@ -48,6 +48,19 @@ def test_a_planted_hack_stops_the_run_and_is_reported(tiny_policy_dir: Path, pro
     assert rows[-1]["scores"] > rows[0]["scores"] + 1
 
 
+def test_the_monitors_stop_it_sooner_and_name_what_is_overpaid(
+    tiny_policy_dir: Path, prompt_file: Path, tmp_path: Path
+) -> None:
+    given = SMALL | {"output": tmp_path / "out", "policy": tiny_policy_dir, "prompts": [prompt_file]}
+    for name in ("max_overpay", "max_unjudged_pay", "max_unearned_gain"):
+        given.pop(name)
+    metrics = run_ppo(PpoSettings.model_validate(given), reward_fn=proxy, held_out_fn=lambda *a: [0.1] * len(a[1]))
+    stopped = metrics["stopped"]
+    assert "more for it than the held-out model, 3 iterations in a row" in stopped["reason"]
+    assert stopped["published_iteration"] <= stopped["iteration"] - 3, "weights of before the rule was broken"
+    assert stopped["iteration"] < 30
+
+
 def test_where_both_judges_agree_nothing_is_found(tiny_policy_dir: Path, prompt_file: Path, tmp_path: Path) -> None:
     given = SMALL | {"output": tmp_path / "out", "policy": tiny_policy_dir, "prompts": [prompt_file]}
     settings = PpoSettings.model_validate(given | {"episodes": 32 * 16, "checkpoint_every": 0})
