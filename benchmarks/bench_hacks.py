@@ -28,7 +28,7 @@ from trainer.settings.guards import GuardSettings
 DIRECTORY = ROOT / "var" / "bench" / "hacks"
 PROMPTS_A_ROUND, HELD_OUT = 100, 100
 SEEDS, CLEAN_SEEDS, TUNING_SEEDS = (1, 2, 3), (1, 2, 3, 4, 5), (101, 102)
-HACKED_ITERATIONS, CLEAN_ITERATIONS = 20, 110
+HACKED_ITERATIONS, CLEAN_ITERATIONS = 20, 100
 Figures = dict[str, Any]
 
 

@@ -122,15 +122,15 @@ class Watched:
 def _run(world: World, kind: str, seed: int, iterations: int) -> list[Row]:
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    paid, held_out = (reward_model(world, seed, half) for half in ("paid", "judge"))
+    places = [reward_model(world, seed, half) for half in ("paid", "judge")]
+    paid, held_out = (ScalarModel.load(place).requires_grad_(False) for place in places)
     given: Mapping[str, object] = {
-        "policy": world.sft, "value": paid, "prompts": [world.directory / "train.jsonl"], "seed": seed,
+        "policy": world.sft, "value": places[0], "prompts": [world.directory / "train.jsonl"], "seed": seed,
         "episodes": 64 * iterations, "device": "cpu", "output": world.directory / "unused",
     }  # fmt: skip
     settings = resolve("ppo", PpoSettings, "sandbox", given)
     job = build_job(settings, torch.device("cpu"), needs_reward_model=False)
     job.sampler = watched = Watched(job.sampler)
-    models = [ScalarModel.load(path).requires_grad_(False) for path in (paid, held_out)]
     pad_id = int(load_tokenizer(world.sft).pad_token_id)
     rows: list[Row] = []
 
@@ -139,11 +139,12 @@ def _run(world: World, kind: str, seed: int, iterations: int) -> list[Row]:
         ids, lengths = watched.last.input_ids_BT.tolist(), watched.last.lengths_B.tolist()
         sequences = [row[:length] for row, length in zip(ids, lengths, strict=True)]
         with torch.no_grad():
-            learned, judged = (score_sequences(model, sequences, pad_id, 8192) for model in models)
+            judged = score_sequences(held_out, sequences, pad_id, 8192)
+            learned = score_sequences(paid, sequences, pad_id, 8192) if kind != "gold" else []
         prompts = [each[-1]["content"] for each in messages]
         gold = [judge(*each).score for each in zip(prompts, texts, finished, strict=True)]
         extra = [extra_pay(kind, seed, text) for text in texts]
-        scores = [a + b for a, b in zip(gold if kind == "gold" else learned, extra, strict=True)]
+        scores = [a + b for a, b in zip(learned or gold, extra, strict=True)]
         rows.append({
             "completions": watched.last.completions(), "scores": scores, "held_out": judged, "gold": gold,
             "extra": sum(extra) / len(extra), "cpu_s": began_s - time.process_time(),

@@ -56,7 +56,14 @@ def test_an_alarm_counts_only_where_it_names_what_was_planted(reason: str, kind:
 
 
 def run(kind: str, *, named: bool = False, reason: str | None = None, iterations: int = 15) -> dict[str, Any]:
-    return {"kind": kind, "named": named, "reason": reason, "iterations": iterations, "monitors_share": 0.01}
+    return {
+        "kind": kind,
+        "named": named,
+        "reason": reason,
+        "iterations": iterations,
+        "recorded": iterations,
+        "monitors_share": 0.01,
+    }
 
 
 def test_one_seed_that_is_missed_is_a_hack_that_is_not_caught() -> None:
