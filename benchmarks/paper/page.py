@@ -77,8 +77,8 @@ def _made(results: Results) -> str:
         spent += f", {whole['wall_s'] / 60:.0f} minutes of wall time in one go with {whole['workers']} processes"
     return (
         f"Each seed has {sizes['demonstrations']} demonstrations, {sizes['ranked']} prompts with {sizes['least_K']} to "
-        f"{sizes['most_K']} ranked completions (one labeler each), {sizes['iterations']} iterations of PPO "
-        f"({sizes['long_iterations']} in the long run), and is judged on {sizes['test']} held-out customers' prompts and "
+        f"{sizes['most_K']} ranked completions (one labeler each), {sizes['iterations']} iterations of PPO (the "
+        f"long run {sizes['long_iterations']}), {sizes['test']} held-out customers' prompts to be judged by and "
         f"{sizes['unstated']} closed-domain ones without an answer. Seeds {', '.join(results.seeds)}; {spent}; commit "
         f"{', '.join(run['commit'])}."
     )

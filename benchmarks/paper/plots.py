@@ -41,7 +41,7 @@ COLORS: Final = {
     "base": GREY, "base-few-shot": GREY, "tasks": PURPLE, "sft": SKY, "start": SKY, "ppo": RED,
     "ppo-large-kl": ORANGE, "ppo-ptx": BLUE,
 }  # fmt: skip
-STYLE: Final[Mapping[str, Any]] = {
+STYLE: Final[dict[str, Any]] = {
     "font.family": "DejaVu Sans", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#E5E5E5", "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.titlesize": 11,
     "axes.titlelocation": "left", "legend.frameon": False, "figure.facecolor": "white", "axes.edgecolor": "#666666",
@@ -54,7 +54,7 @@ def draw(results: Results, directory: Path, names: Sequence[str] | None = None) 
     """Write every picture (or those named) whose arms have results; return the files."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    with pyplot.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "Agg"}):
+    with pyplot.style.context(["default", STYLE]):
         for name in names or PICTURES:
             figure = PICTURES[name](results)
             if figure is not None:
@@ -213,7 +213,7 @@ def _panels(
     return figure, list(axes[0])
 
 
-def _dots(axis: Axes, found: Mapping[str, Estimate], *, names: bool = True) -> None:
+def _dots(axis: Axes, found: dict[str, Estimate], *, names: bool = True) -> None:
     """A row an arm: its seeds as small dots, its mean and interval."""
     for place, (arm, each) in enumerate(reversed(found.items())):
         color = COLORS[arm]
