@@ -61,7 +61,6 @@ def run(kind: str, *, named: bool = False, reason: str | None = None, iterations
         "named": named,
         "reason": reason,
         "iterations": iterations,
-        "recorded": iterations,
         "monitors_share": 0.01,
     }
 
