@@ -24,6 +24,8 @@ PHRASE_TOKENS = 3
 """Length of a phrase."""
 _LEAST_SHARE = 0.01
 """Share of a batch's completions from which on a token or phrase of the beginning is remembered: bounds the state."""
+_LEAST_RISE = 0.02
+"""Rise of that share from which on a token or phrase is looked at."""
 _LEAST_COUNT = 3
 """Completions that must hold a token before it is looked at, and that must lack it."""
 _LEAST_VARIANCE = 1e-6
@@ -178,7 +180,7 @@ class Monitors:
         episodes, found, most = len(pay), {}, -math.inf
         for gram, rows in grams.items():
             share, before = len(rows) / episodes, self._start.share(gram)
-            if len(rows) < _LEAST_COUNT or share <= before:
+            if len(rows) < _LEAST_COUNT or share - before < _LEAST_RISE:
                 continue
             both = (share + before * self._start.iterations) / (1 + self._start.iterations)
             error = math.sqrt(max(both * (1 - both), _LEAST_VARIANCE) * (1 + 1 / self._start.iterations) / episodes)
