@@ -29,10 +29,13 @@ def warm_start(settings: TrainerSettings, reference: Policy, earlier: Sequence[R
     Args:
         settings: whether, and how often one is trained in full all the same.
         reference: SFT policy whose trunk a reward model trained in full has. After a new one the next is trained in
-            full: the one before has another trunk, and has seen its labels under it.
+            full: the one before has another trunk, and has seen its labels under it. So is the first one of another
+            number of members.
         earlier: reward models of earlier rounds, oldest first.
     """
     if settings.reward_training == FULL or not earlier or earlier[-1].metrics.get("policy") != reference.version:
+        return None
+    if earlier[-1].metrics.get("members", 1) != settings.reward_members:
         return None
     since_full = 0
     for model in reversed(earlier):

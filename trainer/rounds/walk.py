@@ -114,18 +114,23 @@ class Walk:
             "ppo",
             "--policy", str(begun_from),
             "--reference", str(measured_to),
-            "--reward", str(self.work.made("reward")),
+            "--reward", str(self.work.made(self._judge)),
             "--prompts", str(files / "prompts.parquet"),
             *_text("--pretraining", self.settings.pretraining),
         )  # fmt: skip
         figures = self._evaluate(
-            self.work.made("ppo"), parent, begun_from, measured_to, files, self.work.made("reward")
+            self.work.made("ppo"), parent, begun_from, measured_to, files, self.work.made(self._judge)
         )
         if trained.get("stopped"):
             figures["stopped"] = str(trained["stopped"]["reason"])
         links = {"parent": start.version, "reference": reference.version}
         links |= {"reward_model_id": model.id, "snapshot_id": snapshot.id}
         return self._register("ppo", trained | {"measured_to": self.settings.ppo_start}, figures, links)
+
+    @property
+    def _judge(self) -> str:
+        """The stage that makes what PPO is rewarded by."""
+        return "ensemble" if self.settings.reward_members > 1 else "reward"
 
     def _reward(self, reference: Policy, snapshot: Snapshot) -> RewardModel:
         """Train and record the round's reward model, in full or onward from the one before."""
@@ -137,14 +142,16 @@ class Walk:
         files = self.root / snapshot.path
         origin = ["--init-reward", str(self.root / before.path), "--incremental"] if before else []
         found = self.work.run(
-            "reward",
+            self._judge,
+            *(["--members", str(self.settings.reward_members)] if self._judge == "ensemble" else []),
             *(origin or ["--policy", str(self.root / reference.path)]),
             "--preferences", str(files / "comparisons.parquet"),
             "--demonstrations", str(files / "demonstrations.parquet"),
         )  # fmt: skip
         found |= {"training": predecessors.INCREMENTAL if before else predecessors.FULL, "policy": reference.version}
         found |= {"init_reward": before.id} if before else {}
-        made, number = self.work.made("reward"), self.work.number
+        found |= {"members": self.settings.reward_members}
+        made, number = self.work.made(self._judge), self.work.number
         model = report.register_reward_model(self.ledger, self.root, made, id, snapshot.id, found, number)
         self.work.update(reward_model_id=id)
         self._disagree(earlier[-1:])
@@ -177,7 +184,7 @@ class Walk:
             if not open_comparisons.write(self.ledger, file, self.settings.disagreement_items):
                 return
             shutil.rmtree(working_directory(self.work.made("disagree")), ignore_errors=True)  # others are open by now
-            models = [self.work.made("reward"), *(self.root / each.path for each in earlier)]
+            models = [self.work.made(self._judge), *(self.root / each.path for each in earlier)]
             self.work.run("disagree", "--reward-models", *map(str, models), "--comparisons", str(file))
             fence.require(self.ledger, self.work.number)
             noted = open_comparisons.note(self.ledger, self.work.made("disagree") / FIGURES_FILE)

@@ -20,7 +20,7 @@ from trainer.rounds.launch import run_stage
 from trainer.settings.service import TrainerSettings
 
 logger = log.get(__name__)
-_TRAINING = ("sft", "start", "reward", "ppo")
+_TRAINING = ("sft", "start", "reward", "ensemble", "ppo")
 """Stages that take optimizer steps: in several processes if wanted, with TensorBoard's files."""
 
 

@@ -48,6 +48,9 @@ class TrainerSettings(Settings):
     reward_training: Literal["full", "incremental"] = "full"
     """How a round makes its reward model: ``full`` from the SFT policy on all labels, ``incremental`` from the one
     before on the new labels and a sample of the old."""
+    reward_members: int = Field(default=1, ge=1, le=100)
+    """Reward models that a round trains as one (stage ``ensemble``); 1 trains a single one, as the paper does. What PPO
+    pays for their disagreement is ``{"ppo": {"uncertainty_coef": ...}}`` in ``stage_options``."""
     full_reward_every: int = Field(default=5, ge=1)
     """With ``incremental``: every so many reward models, one is trained in full."""
     ppo_start: Literal["sft", "start"] = "sft"

@@ -46,6 +46,13 @@ def test_every_so_many_one_is_trained_in_full() -> None:
     assert warm_start(incremental(full_reward_every=1), SFT, [model(1)]) is None
 
 
+def test_another_number_of_members_is_trained_in_full() -> None:
+    three = make_reward_model(id="rm_3", metrics={"training": "full", "policy": SFT.version, "members": 3})
+    assert warm_start(incremental(), SFT, [three]) is None
+    assert warm_start(incremental(reward_members=3), SFT, [model(1)]) is None
+    assert warm_start(incremental(reward_members=3), SFT, [three]) == three
+
+
 def test_after_a_new_sft_policy_or_an_unknown_one_training_is_in_full() -> None:
     newer = make_policy("policy-0005", kind="sft", parent=BASE.version)
     assert warm_start(incremental(), newer, [model(1)]) is None

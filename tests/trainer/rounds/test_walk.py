@@ -1,5 +1,6 @@
 """One walk through a round: what it starts from, what it is compared with, and how it comes to nothing."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,30 @@ def test_the_newest_reward_model_chooses_the_epoch_of_a_later_sft(
     (model,) = policies.list_reward_models(filled)
     assert seen["sft"][seen["sft"].index("--reward-model") + 1] == str(settings.artifact_root / model.path)
     assert "--incremental" not in seen["reward"]
+
+
+def test_a_round_of_several_reward_models_trains_registers_and_uses_the_ensemble(
+    filled: Ledger, settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def noting(stage: str, options: Any, output: Path, **rest: Any) -> dict[str, Any]:
+        seen[stage] = (list(options), output)
+        return ready(stage, options, output, **rest)
+
+    monkeypatch.setattr(work, "run_stage", noting)
+    rounds.request(filled, "ppo")
+    Service(settings.model_copy(update={"reward_members": 3}), filled).once()
+    options, made = seen["ensemble"]
+    assert "reward" not in seen
+    assert options[options.index("--members") + 1] == "3"
+    assert "--tensorboard" in options
+    for stage in ("ppo", "evaluate"):
+        assert seen[stage][0][seen[stage][0].index("--reward") + 1] == str(made)
+    assert seen["disagree"][0][seen["disagree"][0].index("--reward-models") + 1] == str(made)
+    (model,) = policies.list_reward_models(filled)
+    assert model.metrics["members"] == 3
+    assert json.loads((settings.artifact_root / model.path / "config.json").read_text())[0] == "ensemble"
 
 
 def test_without_new_comparisons_a_reward_model_is_trained_in_full(
