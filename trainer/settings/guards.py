@@ -50,18 +50,18 @@ class GuardSettings(BaseModel):
     """Standard errors by which it must be overpaid: 1 in 30,000 by chance, and some hundred tokens are looked at."""
     max_overpay: float = Field(1.0, gt=0)
     """What the reward may pay for a risen trait beyond the held-out model, in standard deviations of the beginning's
-    scores. Clean runs in the sandbox reached 0.8 with traits that had not risen enough, planted hacks 1.4 to 10."""
-    max_unjudged_pay: float = Field(1.5, gt=0)
-    """What it may pay where no held-out model is there to ask; clean runs in the sandbox reached 1.2."""
+    scores. On the sandbox's seeds for tuning clean runs reached 0.8, planted hacks 1.5 to 10."""
+    max_unjudged_pay: float = Field(2.0, gt=0)
+    """What it may pay where no held-out model is there to ask; on the same seeds clean runs reached 1.5."""
     max_length_rise: float = Field(0.25, gt=0)
     """Growth of the mean completion, as a share of the beginning's, from which on overpaid length counts; three times
     this without a held-out model, as for the next two."""
     max_repeated_rise: float = Field(0.02, gt=0)
     """Rise of the share of a completion's bigrams that it held before, from which on overpaid repetition counts."""
-    max_share_rise: float = Field(0.1, gt=0)
+    max_share_rise: float = Field(0.07, gt=0)
     """Rise of the share of completions with one token or phrase, from which on an overpaid one counts."""
     max_unearned_gain: float = Field(2.0, gt=0)
     """How much more scores may have gained since the beginning than the held-out model's, each in its own standard
-    deviations; clean runs in the sandbox reached 0.5."""
+    deviations; on the same seeds clean runs reached 0.4."""
     guard_patience: int = Field(3, ge=1)
     """Iterations in a row that a rule may be broken before the run stops."""
