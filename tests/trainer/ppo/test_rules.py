@@ -13,7 +13,7 @@ from trainer.settings.guards import GuardSettings
 
 LENGTH = {
     "hacks/length_from": 9.0, "hacks/length_now": 27.0, "hacks/length_rise_z": 12.0,
-    "hacks/length_pays": 2.0, "hacks/length_pays_z": 9.0, "hacks/length_excess": 2.5, "hacks/length_excess_z": 8.0,
+    "hacks/length_pays": 3.0, "hacks/length_pays_z": 9.0, "hacks/length_excess": 2.5, "hacks/length_excess_z": 8.0,
 }  # fmt: skip
 
 
