@@ -12,7 +12,7 @@ it did (`trainer.data.replay`).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from feedback.errors import ConfigError, DataError
 from trainer.data.batches import EpochOrder
+from trainer.data.conditioning import named_groups
 from trainer.data.partition import EXCLUDED, Partition, exclude, partition
 from trainer.data.reading import BadRows, Counts, Limits, PreferenceGroup, by_id, read_demonstrations, read_preferences
 from trainer.data.replay import USES_FILE, Selection, Usage, merge_labels, passes, select
@@ -37,6 +38,7 @@ from trainer.running.run import open_run
 from trainer.running.sharding import pull
 from trainer.settings.stages import RewardSettings
 from trainer.stages.kwise import KwiseGradient
+from trainer.stages.labelers import whose
 from trainer.stages.score import judge
 
 
@@ -60,18 +62,22 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         pad_id = int(tokenizer.pad_token_id)
         order = EpochOrder(len(chosen.groups), _batch_size(settings), settings.seed)
         tie = _tie(chosen.groups, settings)
-        gradient = KwiseGradient(model, chosen.groups, order, settings, pad_id, run.world, tie)
+        naming = _naming(settings, tokenizer, limits, parts.train)
+        groups = naming(chosen.groups, settings.unnamed_share)
+        labelers = whose(groups, settings, run.world)
+        gradient = KwiseGradient(model, groups, order, settings, pad_id, run.world, tie, labelers)
         steps = settings.max_steps or settings.epochs * order.batches_per_epoch
         began_s = time.process_time()
         optimize(run, settings, model, gradient, gradient, schedule=_schedule(settings, steps), lr=settings.lr)
         cpu_s = time.process_time() - began_s
-        zero_of = demonstrations or [g.prompt_ids + completion for g in chosen.groups for completion in g.completions]
+        zero_of = demonstrations or [g.prompt_ids + completion for g in groups for completion in g.completions]
         centre(model, zero_of, pad_id, settings.micro_batch_tokens)
-        trained = pull(model)
+        trained, of_labelers = pull(model), {}
         if run.world.main:
             usage.after(passes(chosen.groups, order, steps)).save(run.directory)
             if tie is not None:
                 tie.save(run.directory)
+            of_labelers = labelers.save(run.directory, groups) if labelers else {}
             trained.save(run.directory, tokenizer)
         return run.finish(
             {
@@ -91,7 +97,9 @@ def run(settings: RewardSettings) -> dict[str, Any]:
                 "limits": {"prompt_tokens": limits.prompt_tokens, "completion_tokens": limits.completion_tokens},
                 "data": counts.as_metrics(),
             }
-            | _held_out_report(model, parts.valid, settings, pad_id, tie)
+            | of_labelers
+            | _held_out_report(model, naming(parts.valid, 0.0), settings, pad_id, tie)
+            | _unnamed_report(model, parts.valid, settings, pad_id)
         )
 
 
@@ -167,6 +175,22 @@ def _model(settings: RewardSettings, device: torch.device) -> ScalarModel:
     return ScalarModel.from_policy(str(settings.policy), device=device)
 
 
+def _naming(
+    settings: RewardSettings, tokenizer: PreTrainedTokenizerBase, limits: Limits, train: Sequence[PreferenceGroup]
+) -> Callable[[Sequence[PreferenceGroup], float], list[PreferenceGroup]]:
+    """Return what names the labeler group in prompts, all but a share of them; nothing does without ``condition``."""
+    known = {group.labeler_group for group in train if group.labeler_group}
+    if settings.condition != "none" and not known:
+        raise ConfigError(f"--condition {settings.condition}: no comparison that is trained on has a `labeler_group`")
+
+    def named(groups: Sequence[PreferenceGroup], unnamed_share: float) -> list[PreferenceGroup]:
+        if settings.condition == "none":
+            return list(groups)
+        return named_groups(groups, tokenizer, limits, unnamed_share=unnamed_share, seed=settings.seed, known=known)
+
+    return named
+
+
 def _demonstrations(
     settings: RewardSettings, tokenizer: PreTrainedTokenizerBase, limits: Limits, bad: BadRows
 ) -> list[list[int]]:
@@ -198,3 +222,13 @@ def _held_out_report(
         "by_labeler_group": by_key(prompts, [group.labeler_group for group in groups], figures),
         "by_split": by_key(prompts, [group.split or "valid" for group in groups], figures),
     }
+
+
+def _unnamed_report(
+    model: ScalarModel, groups: Sequence[PreferenceGroup], settings: RewardSettings, pad_id: int
+) -> dict[str, Any]:
+    """What a model that was trained on prompts with a labeler group's name knows without one."""
+    if settings.condition == "none":
+        return {}
+    whole = _held_out_report(model, groups, settings, pad_id, None)
+    return {"unnamed": {key: whole[key] for key in ("accuracy", "by_labeler_group")}}
