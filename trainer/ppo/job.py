@@ -26,10 +26,10 @@ from trainer.ppo.monitors import Monitors
 from trainer.ppo.reward_curve import RewardCurve
 from trainer.ppo.step import Learner, Text
 from trainer.rollouts.rollout import Rollout, Sampler
-from trainer.rollouts.together import sample_together
+from trainer.rollouts.together import MainSampler, sample_together
 from trainer.rollouts.transformers_sampler import TransformersSampler
 from trainer.running.bad_steps import BadSteps
-from trainer.running.distributed import ALONE, World, world_size
+from trainer.running.distributed import ALONE, World
 from trainer.running.optimization import adamw
 from trainer.running.run import Run
 from trainer.running.sharding import gathered, pull, shard
@@ -217,7 +217,7 @@ def build_job(
         reference=reference,
         reward=reward,
         average=ParameterAverage(policy, settings.ema_decay),
-        sampler=make_sampler(settings, policy, tokenizer),
+        sampler=make_sampler(settings, policy, tokenizer, world),
         tokenizer=tokenizer,
         prompts=prompts,
         text=text,
@@ -232,8 +232,10 @@ def build_job(
     )
 
 
-def make_sampler(settings: PpoSettings, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Sampler:
-    """The sampler that the settings name."""
+def make_sampler(
+    settings: PpoSettings, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World = ALONE
+) -> Sampler:
+    """The sampler that the settings name; one vLLM engine, started by the main process, for all of several."""
     if settings.sampler == "transformers":
         return TransformersSampler(
             policy,
@@ -242,18 +244,23 @@ def make_sampler(settings: PpoSettings, policy: PreTrainedModel, tokenizer: PreT
             max_completion_tokens=settings.max_completion_tokens,
             temperature=settings.temperature,
         )
-    if world_size() > 1:
-        raise ConfigError("--sampler vllm runs in one process as yet; --sampler transformers runs in several")
-    from trainer.rollouts.vllm_sampler import VllmSampler  # importing vLLM takes seconds
+    whole = pull(policy)
 
-    return VllmSampler(
-        policy,
-        tokenizer,
-        max_prompt_tokens=settings.max_prompt_tokens,
-        max_completion_tokens=settings.max_completion_tokens,
-        temperature=settings.temperature,
-        cache_gib=settings.vllm_cache_gib,
-    )
+    def start() -> Sampler:
+        from trainer.rollouts.vllm_sampler import VllmSampler  # importing vLLM takes seconds
+
+        return VllmSampler(
+            whole,
+            tokenizer,
+            max_prompt_tokens=settings.max_prompt_tokens,
+            max_completion_tokens=settings.max_completion_tokens,
+            temperature=settings.temperature,
+            cache_gib=settings.vllm_cache_gib,
+            dtype=torch.bfloat16 if settings.bf16 else None,
+            native=None if world.size == 1 else False,  # what was gathered lies on the CPU
+        )
+
+    return start() if world.size == 1 else MainSampler(start, world)
 
 
 def epoch_order(total: int, start: int, count: int, seed: int) -> list[int]:

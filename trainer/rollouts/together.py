@@ -1,15 +1,49 @@
-"""Sampling by several processes: each completes its share of the prompts, all hold every completion.
+"""Sampling by several processes: each completes its share of the prompts, or one all; all hold every completion.
 
 Knows samplers and processes; does not know how tokens are drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from transformers import PreTrainedModel
 
 from feedback.errors import StageFailed
 from trainer.rollouts.rollout import Rollout, Sampler, pack_rollout
 from trainer.running.distributed import World
+from trainer.running.sharding import pull
+
+
+class MainSampler:
+    """A sampler that the main process has and all are answered by: one engine for a run of several processes.
+
+    Every call must be made by every process.
+
+    Args:
+        start: makes the sampler; called in the main process only.
+        world: who asks.
+    """
+
+    def __init__(self, start: Callable[[], Sampler], world: World) -> None:
+        self._sampler, self._world = start() if world.main else None, world
+
+    def sample(self, prompts: Sequence[Sequence[int]], seed: int, rows: Sequence[int] | None = None) -> Rollout:
+        """The main process's completions, on the CPU; see ``Sampler``."""
+        drawn = self._sampler.sample(prompts, seed, rows) if self._sampler else None
+        rollout: Rollout = self._world.broadcast_object(drawn)
+        return rollout
+
+    def push(self, policy: PreTrainedModel, version: int) -> None:
+        """Gather the policy, if it is shared out over processes, and give it to the sampler."""
+        whole = pull(policy)
+        if self._sampler:
+            self._sampler.push(whole, version)
+
+    def close(self) -> None:
+        """Free what the sampler holds."""
+        if self._sampler:
+            self._sampler.close()
 
 
 def sample_together(
@@ -31,7 +65,7 @@ def sample_together(
     Raises:
         StageFailed: the samplers answered with different weights.
     """
-    if world.size == 1:
+    if world.size == 1 or isinstance(sampler, MainSampler):
         return sampler.sample(prompts, seed)
     mine = list(range(len(prompts)))[world.rank :: world.size]
     parts = world.gather_objects(_plain(sampler.sample(prompts, seed, mine)) if mine else None)

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from tests.trainer.checklist.tiny import EOS, PAD
 from trainer.models.policies import load_policy
+from trainer.rollouts.engine_worker import PolicyReload
 from trainer.rollouts.transformers_sampler import TransformersSampler
-from trainer.rollouts.vllm_sampler import PolicyReload
 
 
 class Engine(PolicyReload):
@@ -28,12 +28,14 @@ class Engine(PolicyReload):
         forgets: whether a reset of the prefix cache succeeds.
         missing: drop the log-probability of the first sampled token.
         during: called in the middle of a generation.
+        version: of the weights, as it says itself.
     """
 
     def __init__(self, **asked: Any) -> None:
         self.asked, self.device, self.forgets, self.missing = asked, torch.device("cpu"), True, False
         self.parameters: list[SimpleNamespace] = []
         self.during: Any = None
+        self.version = ""
         self.model = load_policy(asked["model"])
         untied = SimpleNamespace(config=SimpleNamespace(tie_word_embeddings=False))
         self.model_runner = SimpleNamespace(get_model=lambda: untied)
@@ -48,6 +50,9 @@ class Engine(PolicyReload):
     def collective_rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
         return [getattr(self, method)(*args)]
 
+    def update_weight_version(self, version: str) -> None:
+        self.version = version
+
     def reset_prefix_cache(self) -> bool:
         return self.forgets
 
@@ -56,6 +61,7 @@ class Engine(PolicyReload):
     ) -> list[Any]:
         assert not use_tqdm
         self.parameters = list(parameters)
+        version = [SimpleNamespace(version=self.version)]
         first = parameters[0]
         sampler = TransformersSampler(
             self.model, eos_id=EOS, pad_id=PAD, max_completion_tokens=first.max_tokens, temperature=first.temperature
@@ -68,7 +74,7 @@ class Engine(PolicyReload):
             entries = [{token: SimpleNamespace(logprob=logprob)} for token, logprob in zip(tokens, row, strict=False)]
             if self.missing:
                 entries[0] = {tokens[0] + 1: SimpleNamespace(logprob=-1.0)}
-            output = SimpleNamespace(token_ids=tokens, logprobs=entries)
+            output = SimpleNamespace(token_ids=tokens, logprobs=entries, weight_versions=version)
             answers.append(SimpleNamespace(outputs=[output]))
         return answers
 

@@ -21,8 +21,8 @@ FOURTH = [
         "a rollout may lack log-probabilities",
     ),
     Mutation(
-        43, "trainer.rollouts.vllm_sampler",
-        "if found != digests:", "if found.keys() != digests.keys():",
+        43, "trainer.rollouts.engine_worker",
+        "if found != expected:", "if found.keys() != expected.keys():",
         "checksums are not compared",
     ),
     Mutation(
@@ -36,9 +36,14 @@ FOURTH = [
         "answers of an older version are accepted",
     ),
     Mutation(
-        43, "trainer.rollouts.vllm_sampler",
+        43, "trainer.rollouts.engine_worker",
         "        self.reload_weights(weights_path=directory)\n", "",
         "pushed weights are verified but not loaded",
+    ),
+    Mutation(
+        43, "trainer.rollouts.vllm_sampler",
+        "if said != {str(version)}:", "if not said:",
+        "the engine's own word on the version is not compared",
     ),
     Mutation(
         44, "trainer.rollouts.rollout",

@@ -20,7 +20,7 @@ from trainer.ppo.experience import importance_weights, make_experience, sampler_
 from trainer.ppo.guards import Guards
 from trainer.ppo.job import PpoJob
 from trainer.ppo.ppo import iterate
-from trainer.rollouts import vllm_sampler
+from trainer.rollouts import weight_transfer
 from trainer.rollouts.transformers_sampler import TransformersSampler, draw
 from trainer.rollouts.vllm_sampler import VllmSampler
 from trainer.settings.ppo import PpoSettings
@@ -166,15 +166,18 @@ def test_item_43_every_push_is_verified(
         raw[-1] ^= 1
         path.write_bytes(bytes(raw))
 
-    monkeypatch.setattr(vllm_sampler, "save_file", flip)
+    monkeypatch.setattr(weight_transfer, "save_file", flip)
     with pytest.raises(StageFailed, match="damaged on the way"):
         vllm.push(policy, 5)
     assert all(torch.equal(p, kept[name]) for name, p in vllm._engine.model.named_parameters())
-    monkeypatch.setattr(vllm_sampler, "save_file", save_file)
+    monkeypatch.setattr(weight_transfer, "save_file", save_file)
     vllm._engine.forgets = False
     with pytest.raises(StageFailed, match="prefix cache"):
         vllm.push(policy, 6)
     assert vllm.sample(PROMPTS, seed=0).policy_version == 4
+    vllm._engine.version = "3"
+    with pytest.raises(StageFailed, match="vLLM answered with version 3, pushed was 4"):
+        vllm.sample(PROMPTS, seed=0)
     settings = ppo_settings()
     job = ppo_job(settings)
     iterate(job, settings)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from trainer.rollouts.together import sample_together
 from trainer.rollouts.transformers_sampler import TransformersSampler
 from trainer.running.distributed import ALONE, World
 
+ROOT = Path(__file__).parents[3]
 EOS, PAD = 2, 0
 PROMPTS = [[1, 20, 30, 40, 50], [1, 60], [1, 70, 80, 90, 100, 110, 120], [1, 33, 44], [1, 9]]
 
@@ -79,3 +84,88 @@ def told(rollout: Rollout | None) -> tuple[int, list[list[int]], Sequence[list[f
     lengths = rollout.completion_tokens_B.tolist()
     logprobs = [row[:n] for row, n in zip(rollout.sampler_logprobs_BA.tolist(), lengths, strict=True)]
     return rollout.policy_version, rollout.completions(), logprobs
+
+
+PROGRAM = """
+import json, sys, torch
+from pathlib import Path
+from trainer.models.policies import load_policy
+from trainer.rollouts.together import MainSampler, sample_together
+from trainer.rollouts.transformers_sampler import TransformersSampler
+from trainer.running.distributed import join
+from trainer.running.sharding import shard
+
+policy, prompts = load_policy(sys.argv[1]), json.loads(sys.argv[2])
+made = []
+
+def start():
+    made.append(TransformersSampler(load_policy(sys.argv[1]), eos_id=2, pad_id=0, max_completion_tokens=8))
+    return made[0]
+
+with join(torch.device("cpu"), 60.0, shard=True) as world:
+    shard(policy, world)
+    sampler = MainSampler(start, world)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.mul_(1.5)
+    sampler.push(policy, 3)
+    rollout = sample_together(sampler, prompts, 7, world, eos_id=2, pad_id=0)
+    sampler.close()
+    found = {"version": rollout.policy_version, "completions": rollout.completions(), "samplers": len(made),
+             "logprobs": rollout.sampler_logprobs_BA.tolist()}
+    (Path(sys.argv[3]) / f"{world.rank}.json").write_text(json.dumps(found))
+"""
+
+
+def launch(program: str, *arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "VLLM_CPU_KVCACHE_SPACE": "1"}
+    path = Path(arguments[-1]) / "program.py"
+    path.write_text(program)
+    done = subprocess.run(
+        [*command, path, *arguments], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_one_sampler_answers_two_processes_with_the_weights_that_both_hold_half_of(
+    tiny_policy_dir: Path, tmp_path: Path
+) -> None:
+    launch(PROGRAM, tiny_policy_dir, json.dumps(PROMPTS), tmp_path)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert (first.pop("samplers"), second.pop("samplers")) == (1, 0)
+    assert first == second
+    policy = load_policy(tiny_policy_dir)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.mul_(1.5)
+    alone = TransformersSampler(policy, eos_id=EOS, pad_id=PAD, max_completion_tokens=8)
+    assert (first["version"], first["completions"]) == (3, alone.sample(PROMPTS, 7).completions())
+
+
+TRAINING = """
+import sys
+from pathlib import Path
+from trainer.ppo import ppo
+from trainer.settings.ppo import PpoSettings
+
+policy, reward, prompts, output = map(Path, sys.argv[1:])
+ppo.run(PpoSettings(
+    policy=policy, reward=reward, prompts=[prompts], output=output / "out", sampler="vllm", threads=1, device="cpu",
+    episodes=18, batch_size=6, minibatches=2, max_prompt_tokens=64, max_completion_tokens=8, lr=1e-2, value_lr=1e-2,
+    warmup_iterations=0, max_kl_nats=1e6, max_eos_drop=1.0, min_entropy_ratio=0.0, shard=True,
+))
+"""
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_two_processes_train_with_one_engine_that_gets_every_iterations_weights(
+    tiny_policy_dir: Path, tiny_reward_dir: Path, prompt_file: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("vllm")
+    launch(TRAINING, tiny_policy_dir, tiny_reward_dir, prompt_file, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 3
+    assert all(line["sampler/gap_max"] < 1e-3 for line in lines)
+    assert lines[2]["objective/kl"] > 0.05, "the policy moved, so stale weights would have shown"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,12 +17,14 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from feedback.errors import StageFailed
+from tests.trainer.rollouts import cpu_handles
 from trainer.models.actions import action_positions, logprobs_at, to_actions
 from trainer.models.adapters import without_adapter
 from trainer.models.policies import load_policy, load_tokenizer
 from trainer.rollouts.rollout import Rollout
 from trainer.rollouts.transformers_sampler import TransformersSampler
-from trainer.rollouts.vllm_sampler import PolicyReload, VllmSampler, _sampled_logprobs, own_directory, tensor_digests
+from trainer.rollouts.vllm_sampler import VllmSampler, _sampled_logprobs
+from trainer.rollouts.weight_transfer import SharedMemory
 from trainer.settings.lora import LoraSettings
 
 REPOSITORY = Path(__file__).parents[3]
@@ -34,16 +37,32 @@ def engine(tiny_policy_dir: Path) -> Iterator[VllmSampler]:
     patch = pytest.MonkeyPatch()
     patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     patch.setenv("PYTHONPATH", f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    for name in ("VLLM_ALLOW_INSECURE_SERIALIZATION", "VLLM_ENABLE_V1_MULTIPROCESSING"):
+        patch.setenv(name, "1")  # as the native way sets them, and taken back afterwards
+    patch.setattr("trainer.rollouts.vllm_sampler._WORKER", "tests.trainer.rollouts.cpu_handles.Worker")
+    for where, name, value in cpu_handles.replacements():
+        patch.setattr(where, name, value)
     sampler = VllmSampler(
         load_policy(tiny_policy_dir),
         load_tokenizer(tiny_policy_dir),
         max_prompt_tokens=16,
         max_completion_tokens=16,
         temperature=1.0,
+        native=True,
     )
     yield sampler
     sampler.close()
     patch.undo()
+
+
+@pytest.fixture(params=["shared memory", "native"])
+def each_way(engine: VllmSampler, request: pytest.FixtureRequest) -> Iterator[VllmSampler]:
+    """The engine, reached by either way; CUDA's part of the native one is played."""
+    native = engine._transfer
+    if request.param == "shared memory":
+        engine._transfer = SharedMemory(engine._engine, engine._directory)
+    yield engine
+    engine._transfer = native
 
 
 @torch.no_grad()
@@ -55,7 +74,8 @@ def largest_gap(policy: PreTrainedModel, rollout: Rollout) -> float:
 
 
 @pytest.mark.vllm
-def test_every_push_arrives_whole_in_a_model_with_tied_embeddings(engine: VllmSampler, tiny_policy_dir: Path) -> None:
+def test_every_push_arrives_whole_in_a_model_with_tied_embeddings(each_way: VllmSampler, tiny_policy_dir: Path) -> None:
+    engine = each_way
     policy = load_policy(tiny_policy_dir)
     assert policy.config.tie_word_embeddings
     for version in range(3):
@@ -76,19 +96,32 @@ def test_same_seed_same_tokens(engine: VllmSampler, tiny_policy_dir: Path) -> No
     first, again, other = (engine.sample(PROMPTS, seed=s).completions() for s in (5, 5, 6))
     assert first == again
     assert first != other
+    engine._engine.update_weight_version("somebody's")
+    with pytest.raises(StageFailed, match="vLLM answered with version somebody's, pushed was 7"):
+        engine.sample(PROMPTS, seed=5)
 
 
 @pytest.mark.vllm
 def test_a_flipped_byte_on_the_way_is_refused(
-    engine: VllmSampler, tiny_policy_dir: Path, monkeypatch: pytest.MonkeyPatch
+    each_way: VllmSampler, tiny_policy_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
         first = next(iter(tensors))
         save_file(tensors | {first: tensors[first] + 1e-7}, path, metadata=metadata)
 
-    monkeypatch.setattr("trainer.rollouts.vllm_sampler.save_file", damaged)
-    with pytest.raises(StageFailed, match="pushing weights of iteration 8"):
-        engine.push(load_policy(tiny_policy_dir), 8)
+    def damaged_address(tensor: torch.Tensor) -> Any:
+        none, (raw, *rest) = cpu_handles.reduce_tensor(tensor)
+        raw[0] ^= 1
+        return none, (raw, *rest)
+
+    policy = load_policy(tiny_policy_dir)
+    monkeypatch.setattr("trainer.rollouts.weight_transfer.save_file", damaged)
+    monkeypatch.setattr("vllm.distributed.weight_transfer.ipc_engine.reduce_tensor", damaged_address)
+    with pytest.raises(StageFailed, match=r"pushing weights of iteration 8.*damaged on the way"):
+        each_way.push(policy, 8)
+    monkeypatch.undo()
+    each_way.push(policy, 9)
+    assert largest_gap(policy, each_way.sample(PROMPTS, seed=1)) < 1e-3
 
 
 @pytest.mark.vllm
@@ -130,30 +163,6 @@ def test_a_missing_logprob_is_an_error_never_zero() -> None:
         _sampled_logprobs([4, 5], [{4: entry}, {6: entry}])
     with pytest.raises(StageFailed, match="0 log-probabilities for 2 tokens"):
         _sampled_logprobs([4, 5], None)
-
-
-def test_a_changed_tensor_changes_its_digest_and_the_reload_names_it(tmp_path: Path) -> None:
-    tensors = {"a": torch.arange(4.0), "b": torch.zeros(2, dtype=torch.bfloat16)}
-    save_file(tensors, tmp_path / "model.safetensors")
-    digests = tensor_digests(tmp_path / "model.safetensors")
-    save_file(tensors | {"b": torch.tensor([0.0, -0.0], dtype=torch.bfloat16)}, tmp_path / "model.safetensors")
-    assert tensor_digests(tmp_path / "model.safetensors")["a"] == digests["a"]
-    with pytest.raises(ValueError, match="damaged on the way: b"):
-        PolicyReload().policy_reload(str(tmp_path), digests)
-
-
-def test_pushed_weights_of_killed_processes_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
-    mine, held = own_directory(tmp_path)
-    fresh = tmp_path / f"{mine.name}-of-a-process-that-just-began"
-    left = tmp_path / f"{mine.name}-of-a-killed-process"
-    for each in (fresh, left):
-        each.mkdir()
-    for old in (mine, left):
-        os.utime(old, (0, 0))
-    other, also_held = own_directory(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([mine, fresh, other])
-    os.close(held)
-    os.close(also_held)
 
 
 # Tests of the server may have asked for an engine within the process that runs them.
