@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-incremental bench-resume bench-preferences bench-hacks
+.PHONY: help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-ensemble bench-incremental bench-resume bench-preferences bench-hacks
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -84,6 +84,9 @@ bench-labels: setup-test ## whether acknowledged labels survive kills of the led
 
 bench-hacks: setup-test ## whether policies that game their reward are stopped within 20 iterations, and others left alone
 	@$(BIN)/python -m benchmarks.bench_hacks
+
+bench-ensemble: setup-test ## whether the disagreement of several reward models delays over-optimisation of few labels
+	@$(BIN)/python -m benchmarks.bench_ensemble
 
 bench-incremental: setup-test ## whether incremental reward models keep up with full retraining, and at what share of its compute
 	@$(BIN)/python -m benchmarks.bench_incremental
