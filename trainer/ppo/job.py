@@ -243,6 +243,7 @@ def make_sampler(
             pad_id=int(tokenizer.pad_token_id),
             max_completion_tokens=settings.max_completion_tokens,
             temperature=settings.temperature,
+            batch_size=settings.sampler_batch_size,
         )
     whole = pull(policy)
 

@@ -103,7 +103,9 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
     sampler: Literal["transformers", "vllm"] = "transformers"
     """Who draws completions."""
     vllm_cache_gib: float = Field(1.0, gt=0)
-    """Memory of vLLM's KV cache, on CPU; on GPU vLLM's own share of the device applies."""
+    """Memory of vLLM's KV cache, on CPUs and on GPUs, where the trainer's models lie beside it."""
+    sampler_batch_size: int = Field(0, ge=0)
+    """Rows that the transformers sampler decodes at once, which bounds its KV cache; 0 takes all."""
     micro_batch_tokens: int = Field(8192, gt=0)
     """Most tokens, padding included, in one forward pass; bounds memory, does not change the gradient."""
 
