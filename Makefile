@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-ensemble bench-incremental bench-resume bench-preferences bench-hacks
+.PHONY: bench-gpu help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-ensemble bench-incremental bench-resume bench-preferences bench-hacks
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -93,6 +93,9 @@ bench-incremental: setup-test ## whether incremental reward models keep up with 
 
 bench-preferences: setup-test ## what a small reward model learns of six sets of real preferences, beside length and a bag of words
 	@$(BIN)/python -m benchmarks.bench_preferences
+
+bench-gpu: setup-test ## what PPO-ptx of a random 1.3B model costs on one GPU, phase by phase, beside TRL
+	@$(BIN)/python -m benchmarks.bench_gpu
 
 paper: setup-test ## the paper's findings in the sandbox, with seeds and intervals: docs/paper.md (SEEDS="1 2 3")
 	@$(BIN)/python -m benchmarks.paper $(if $(SEEDS),--seeds $(SEEDS))
