@@ -47,8 +47,8 @@ def main(given: dict[str, Any]) -> None:
 
     ppo.iterate = counted
     PpoJob.sample = phases.timed("sample", sample)  # type: ignore[method-assign]
-    ppo.score_rollout = phases.timed("score", ppo.score_rollout)
-    ppo.take_steps = phases.timed("learn", ppo.take_steps)
+    for name, phase in (("score_rollout", "score"), ("take_steps", "learn")):
+        vars(ppo)[name] = phases.timed(phase, vars(ppo)[name])
     phases.count_steps()
     metrics = ppo.run(settings(given, size))
     kept = ("episode/length_tokens", "sampler/gap_mean", "sampler/gap_max", "ppo/optimizer_steps", "objective/kl")

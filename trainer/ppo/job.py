@@ -24,10 +24,10 @@ from trainer.models.scalar import ScalarModel
 from trainer.ppo.guards import Guards
 from trainer.ppo.monitors import Monitors
 from trainer.ppo.reward_curve import RewardCurve
+from trainer.ppo.samplers import make_sampler
 from trainer.ppo.step import Learner, Text
 from trainer.rollouts.rollout import Rollout, Sampler
-from trainer.rollouts.together import MainSampler, sample_together
-from trainer.rollouts.transformers_sampler import TransformersSampler
+from trainer.rollouts.together import sample_together
 from trainer.running.bad_steps import BadSteps
 from trainer.running.distributed import ALONE, World
 from trainer.running.optimization import adamw
@@ -230,38 +230,6 @@ def build_job(
         kl_coef=settings.kl_coef,
         world=world,
     )
-
-
-def make_sampler(
-    settings: PpoSettings, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World = ALONE
-) -> Sampler:
-    """The sampler that the settings name; one vLLM engine, started by the main process, for all of several."""
-    if settings.sampler == "transformers":
-        return TransformersSampler(
-            policy,
-            eos_id=int(tokenizer.eos_token_id),
-            pad_id=int(tokenizer.pad_token_id),
-            max_completion_tokens=settings.max_completion_tokens,
-            temperature=settings.temperature,
-            batch_size=settings.sampler_batch_size,
-        )
-    whole = pull(policy)
-
-    def start() -> Sampler:
-        from trainer.rollouts.vllm_sampler import VllmSampler  # importing vLLM takes seconds
-
-        return VllmSampler(
-            whole,
-            tokenizer,
-            max_prompt_tokens=settings.max_prompt_tokens,
-            max_completion_tokens=settings.max_completion_tokens,
-            temperature=settings.temperature,
-            cache_gib=settings.vllm_cache_gib,
-            dtype=torch.bfloat16 if settings.bf16 else None,
-            native=None if world.size == 1 else False,  # what was gathered lies on the CPU
-        )
-
-    return start() if world.size == 1 else MainSampler(start, world)
 
 
 def epoch_order(total: int, start: int, count: int, seed: int) -> list[int]:

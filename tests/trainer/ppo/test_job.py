@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from transformers import AutoTokenizer
 
 from feedback.errors import ConfigError, DataError
-from trainer.models.policies import load_policy, load_tokenizer
 from trainer.models.scalar import ScalarModel
-from trainer.ppo.job import build_job, epoch_order, make_sampler
-from trainer.running.distributed import World
+from trainer.ppo.job import build_job, epoch_order
 from trainer.settings.ppo import PpoSettings
 
 CPU = torch.device("cpu")
@@ -80,38 +76,3 @@ def test_models_with_other_tokenizers_are_refused(tiny_policy_dir: Path, prompt_
     odd.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="vocabulary differ"):
         build_job(settings(tiny_policy_dir, prompt_file, reference=tmp_path), CPU, needs_reward_model=False)
-
-
-def test_the_transformers_sampler_decodes_as_many_rows_at_once_as_the_settings_say(
-    tiny_policy_dir: Path, tiny_reward_dir: Path, prompt_file: Path
-) -> None:
-    given = settings(
-        tiny_policy_dir, prompt_file, reward=tiny_reward_dir, sampler_batch_size=3, max_completion_tokens=4
-    )
-    job = build_job(given, CPU, needs_reward_model=True)
-    widths: list[int] = []
-    job.learner.policy.register_forward_pre_hook(
-        lambda _module, _args, told: widths.append(len(told["input_ids"])), with_kwargs=True
-    )
-    job.sample([[1, 5, 6]] * 8, seed=0)
-    assert max(widths) == 3
-    assert widths.count(3) >= 2
-
-
-@pytest.mark.parametrize(("size", "rank", "native"), [(1, 0, None), (2, 0, False), (2, 1, "none is made")])
-def test_one_engine_is_started_for_a_run_in_the_precision_of_its_passes(
-    size: int, rank: int, native: object, tiny_policy_dir: Path, prompt_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[dict[str, Any]] = []
-
-    def engine(policy: object, tokenizer: object, **options: Any) -> SimpleNamespace:
-        made.append(options)
-        return SimpleNamespace(close=lambda: None)
-
-    monkeypatch.setattr("trainer.rollouts.vllm_sampler.VllmSampler", engine)
-    given = settings(tiny_policy_dir, prompt_file, sampler="vllm", bf16=True, vllm_cache_gib=2.0)
-    policy, tokenizer = load_policy(tiny_policy_dir), load_tokenizer(tiny_policy_dir)
-    sampler = make_sampler(given, policy, tokenizer, World(rank, size))
-    sampler.close()
-    assert [options["native"] for options in made] == ([] if native == "none is made" else [native])
-    assert all((options["dtype"], options["cache_gib"]) == (torch.bfloat16, 2.0) for options in made)
