@@ -21,6 +21,7 @@ from benchmarks.paper.world import World
 from sandbox.gold import Gold, judge
 from trainer.data.reading import render
 from trainer.data.text import read_text_documents
+from trainer.models.ensemble import RewardEnsemble
 from trainer.models.policies import load_policy, load_tokenizer
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.experience import score_rollout
@@ -87,7 +88,9 @@ class Examiner:
         }
         return Measured(figures | self._tasks(policy), prompts)
 
-    def point(self, policy: PreTrainedModel, reference: PreTrainedModel, reward: ScalarModel) -> Figures:
+    def point(
+        self, policy: PreTrainedModel, reference: PreTrainedModel, reward: ScalarModel | RewardEnsemble
+    ) -> Figures:
         """Return a short measurement of a policy in the making: kl_nats, reward, gold, pretraining_loss."""
         prompts = self.world.test[: self.world.sizes.point_test]
         rollout, answers = self._answers(policy, [_alone(text) for text in prompts])
@@ -170,7 +173,9 @@ def gold_scores(messages: Sequence[list[Any]], texts: Sequence[str], finished: S
     return [judge(prompt, text, done).score for prompt, text, done in zip(asked, texts, finished, strict=True)]
 
 
-def _score(rollout: Rollout, policy: PreTrainedModel, reference: PreTrainedModel, reward: ScalarModel | None) -> Any:
+def _score(
+    rollout: Rollout, policy: PreTrainedModel, reference: PreTrainedModel, reward: ScalarModel | RewardEnsemble | None
+) -> Any:
     with torch.no_grad():
         return score_rollout(
             rollout,
