@@ -3,10 +3,10 @@
 Knows what is trained on and reported; the gradient is in `trainer.stages.kwise`, the figures in
 `trainer.maths.pair_report`, the zero point in `trainer.models.normalisation`.
 
-Each completion is run through the trunk once, whatever the number of its pairs; each prompt weighs the same whatever
-its K; ties are dropped, or modelled if asked for; one epoch (Ouyang et al. 2022, arXiv:2203.02155, section 3.5, eq. 1,
-C.2). An incremental run goes on with a reward model: one pass over the comparisons it never saw and a sample of those
-it did (`trainer.data.replay`).
+Each completion is run through the trunk once, whatever the number of its pairs, and each prompt once for all of its
+completions; each prompt weighs the same whatever its K; ties are dropped, or modelled if asked for; one epoch (Ouyang
+et al. 2022, arXiv:2203.02155, section 3.5, eq. 1, C.2). An incremental run goes on with a reward model: one pass over
+the comparisons it never saw and a sample of those it did (`trainer.data.replay`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def run(settings: RewardSettings) -> dict[str, Any]:
                 "steps": steps,
                 "train_loss": gradient.last_loss,
                 "train_cpu_s": round(cpu_s, 3),
-                "train_tokens": sum(times * _tokens(chosen.groups[row]) for row, times in order.uses(steps).items()),
+                "train_tokens": sum(
+                    times * _tokens(groups[row], gradient.packed) for row, times in order.uses(steps).items()
+                ),
                 "groups": len(chosen.groups),
                 "pairs": sum(len(group.pairs) for group in chosen.groups),
                 "ties": sum(len(group.ties) for group in chosen.groups),
@@ -164,9 +166,9 @@ def _tie(groups: Sequence[PreferenceGroup], settings: RewardSettings) -> TiePara
     return TieParameter.start(settings.ties, ties, ties + pairs, settings.tie_rate)
 
 
-def _tokens(group: PreferenceGroup) -> int:
+def _tokens(group: PreferenceGroup, packed: bool) -> int:
     """Tokens that one pass over a group runs through the model, padding left out."""
-    return sum(len(group.prompt_ids) + len(completion) for completion in group.completions)
+    return len(group.prompt_ids) * (1 if packed else group.K) + sum(map(len, group.completions))
 
 
 def _model(settings: RewardSettings, device: torch.device) -> ScalarModel:

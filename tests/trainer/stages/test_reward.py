@@ -72,6 +72,9 @@ def test_stage_learns_what_labelers_like_and_reports_it(tmp_path: Path, tiny_pol
     run = settings(tmp_path, policy=tiny_policy_dir, demonstrations=[demonstrations], batch_size=6, epochs=4)
     metrics = reward.run(run)
     assert metrics["held_out"]["accuracy"] == 1.0
+    padded = reward.run(run.model_copy(update={"output": tmp_path / "padded", "packed": False}))
+    assert padded["train_loss"] == pytest.approx(metrics["train_loss"], abs=1e-4)
+    assert padded["train_tokens"] > metrics["train_tokens"], "each prompt once, or once for each completion"
     assert metrics["by_labeler_group"]["held-out"]["prompts"] == 3
     assert metrics["by_set"].keys() == {"p"}
     assert metrics["ties"] == 54
