@@ -22,10 +22,11 @@ from benchmarks.paper.measure import Examiner
 from benchmarks.paper.plan import BY_NAME, VERSION, Arm, Sizes, digest, identity, settle
 from benchmarks.paper.world import World
 from deploy.base import SHIPPED
+from trainer.models.policies import load_policy
 from trainer.settings.stages import SftSettings, StartSettings
 from trainer.stages import sft, start
 
-RESULT = "result.json"
+RESULT, FIRST = "result.json", "comparisons-first"
 Result = dict[str, Any]
 
 
@@ -122,14 +123,17 @@ def _ppo(arm: Arm, place: Place) -> Result:
 
 def _comparisons(arm: Arm, place: Place) -> Result:
     world = place.world()
-    made = comparisons.make(world, Examiner(world, SHIPPED), place.policy("sft"), place.of(arm.name), place.seed)
+    policies = {name: load_policy(place.policy(name)) for name in ("base", *arm.needs)}
+    share = 0.5 if arm.name == FIRST else 1.0
+    made = comparisons.make(world, Examiner(world, SHIPPED), policies, place.of(arm.name), place.seed, share)
     return {"figures": made}
 
 
 def _reward(arm: Arm, place: Place) -> Result:
-    ranked, output = place.of("comparisons"), place.of(arm.name)
+    ranked, output = place.of(arm.needs[0]), place.of(arm.name)
+    epochs = 1 if arm.needs[0] == FIRST else place.sizes.epochs
     pairs = arm.name == "reward-pairs"
-    return comparisons.train(ranked, place.policy("sft"), output, place.seed, place.sizes.epochs, pairs=pairs)
+    return comparisons.train(ranked, place.policy("sft"), output, place.seed, epochs, pairs=pairs)
 
 
 def _fold(arm: Arm, place: Place) -> Result:

@@ -8,53 +8,70 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from benchmarks.paper.measure import Examiner
 from benchmarks.paper.plan import FOLDS, settle
 from benchmarks.paper.world import Row, World, write_rows
-from deploy.base import SHIPPED
 from sandbox.__main__ import comparison_rows
 from sandbox.gold import judge
 from sandbox.labelers import Group, agreement, assess, make_labelers, noise_ceiling
-from trainer.models.policies import load_policy
 from trainer.settings.stages import RewardSettings, ScoreSettings
 from trainer.stages import reward, score
 
 BASE_EVERY = 4
-"""Of every so many completions of a prompt one is the base's, the others are the fine-tuned policy's."""
+"""Of every so many completions of a prompt one is the base's."""
+FIRST_SHARE = 0.4
+"""Of the others, the share of the policy of the first round, where there is one; the rest is the fine-tuned one's."""
 GROUPS: tuple[Group, ...] = ("training", "held-out")
 AGREEMENT_ROWS = 150
 Figures = dict[str, float]
 
 
-def make(world: World, examiner: Examiner, sft: Path, directory: Path, seed: int) -> Figures:
+def make(
+    world: World,
+    examiner: Examiner,
+    policies: Mapping[str, PreTrainedModel],
+    directory: Path,
+    seed: int,
+    share: float = 1.0,
+) -> Figures:
     """Write completions of training and of held-out customers' prompts with labelers' rankings; return figures of them.
 
     Files: ``train.jsonl`` (labelers of the training group, one a row), ``test-training.jsonl``,
     ``test-held-out.jsonl`` and ``test-gold.jsonl``: the same held-out completions ranked by a labeler of either group,
     and by the gold taste.
+
+    Args:
+        world: whose prompts.
+        examiner: lets policies answer.
+        policies: the base, the fine-tuned policy, and the one of a first round if there is one.
+        directory: of the files.
+        seed: of completions and labels.
+        share: of the training prompts.
     """
-    policies = {"base": load_policy(SHIPPED), "sft": load_policy(sft)}
     sizes = world.sizes
 
     def completed(rows: Sequence[Row], number: int) -> list[Row]:
-        counts = [sizes.least_K + index % (sizes.most_K - sizes.least_K + 1) for index in range(len(rows))]
-        shares = {"base": [K // BASE_EVERY for K in counts], "sft": [K - K // BASE_EVERY for K in counts]}
+        K = [sizes.least_K + index % (sizes.most_K - sizes.least_K + 1) for index in range(len(rows))]
+        counts = [shares(each, list(policies)) for each in K]
         answers: dict[str, Iterator[Any]] = {}
         for offset, (name, policy) in enumerate(policies.items()):
-            asked = [row["prompt"] for row, count in zip(rows, shares[name], strict=True) for _ in range(count)]
-            answers[name] = iter(examiner.completions(policy, asked, seed * 10 + 2 * number + offset))
+            asked = [row["prompt"] for row, count in zip(rows, counts, strict=True) for _ in range(count[name])]
+            answers[name] = iter(examiner.completions(policy, asked, seed * 10 + 3 * number + offset))
         found = []
-        for index, row in enumerate(rows):
-            texts = [next(answers[name]) for name in policies for _ in range(shares[name][index])]
+        for row, count in zip(rows, counts, strict=True):
+            texts = [next(answers[name]) for name in policies for _ in range(count[name])]
             found.append(row | {"responses": [{"text": each.text, "finished": each.finished} for each in texts]})
         return [row for row in found if len({each["text"] for each in row["responses"]}) > 1]
 
-    train, test = completed(world.to_rank, 0), completed(world.to_rank_test, 1)
+    train = completed(world.to_rank[: round(share * len(world.to_rank))], 0)
+    test = completed(world.to_rank_test, 1)
     labelled = list(comparison_rows(train, "training", seed))
     write_rows(directory / "train.jsonl", (row | {"split": "train"} for row in labelled))
     for group in GROUPS:
@@ -67,6 +84,13 @@ def make(world: World, examiner: Examiner, sft: Path, directory: Path, seed: int
         "agreement": _agreement(test, "training", seed),
         "agreement_held_out": _agreement(test, "held-out", seed),
     }
+
+
+def shares(K: int, policies: Sequence[str]) -> dict[str, int]:
+    """Return how many of K completions each of these policies writes: the base, the fine-tuned one, maybe a third."""
+    base = K // BASE_EVERY
+    first = round(FIRST_SHARE * (K - base)) if len(policies) > 2 else 0
+    return dict(zip(policies, (base, K - base - first, first), strict=False))
 
 
 def train(ranked: Path, policy: Path, directory: Path, seed: int, epochs: int, *, pairs: bool) -> dict[str, Any]:

@@ -64,6 +64,11 @@ first row is epoch 1, which is what policies are trained on.
     figures.own_accuracy, other_accuracy          held-out prompts, labelled by the labelers trained on; by the others
     figures.own_ceiling, other_ceiling            what a predictor that knows the gold taste would reach
 
+**Before them** come a first round, as in the paper's section 3.2, which trained on answers of PPO policies too:
+``comparisons-first`` (half of the prompts, answered by base and SFT), ``reward-first``, ``ppo-first``. In
+``comparisons`` some of the completions are ``ppo-first``'s: of a failing that no answer has, no label says that it is
+one.
+
 **comparisons**: figures.agreement, agreement_held_out: how often two labelers of the training (held-out) group order
 two completions alike; figures.rows, figures.pairs, figures.K_mean.
 """
@@ -78,7 +83,7 @@ from typing import Any, Literal
 
 from trainer.settings.presets import PRESETS, Settings, resolve
 
-VERSION = 1
+VERSION = 2
 """Raised by whoever changes what an arm does or how it is measured: results of another version are made anew."""
 PRESET = "sandbox"
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -109,7 +114,8 @@ class Sizes:
         exercises: of the miniature public tasks, all together.
         text_test: held-out documents of the corpus.
         point_test: held-out prompts of the measurements between the iterations of a PPO run.
-        iterations: of PPO; ``long_iterations`` of the run that over-optimises.
+        iterations: of PPO; ``first_iterations`` of the policy that answers some of the prompts to be ranked,
+            ``long_iterations`` of the run that over-optimises.
     """
 
     demonstrations: int = 300
@@ -120,7 +126,7 @@ class Sizes:
     least_K: int = 4
     most_K: int = 9
     ranked_test: int = 300
-    epochs: int = 3
+    epochs: int = 2
     test: int = 600
     unstated: int = 400
     stated: int = 200
@@ -128,12 +134,13 @@ class Sizes:
     text_test: int = 600
     point_test: int = 300
     iterations: int = 80
-    long_iterations: int = 200
+    first_iterations: int = 30
+    long_iterations: int = 150
 
 
 QUICK = Sizes(
     demonstrations=16, prompts=16, text=32, tasks=16, ranked=12, ranked_test=8, epochs=1, test=8, unstated=4, stated=4,
-    exercises=12, text_test=8, point_test=6, iterations=2, long_iterations=2,
+    exercises=12, text_test=8, point_test=6, iterations=2, first_iterations=2, long_iterations=2,
 )  # fmt: skip
 
 
@@ -146,14 +153,14 @@ class Arm:
         kind: how it is run.
         needs: arms that come before it.
         options: how its stage differs from the preset.
-        long: a PPO run of ``Sizes.long_iterations``.
+        iterations: which of the `Sizes` says how many a PPO run has.
     """
 
     name: str
     kind: Kind
     needs: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    long: bool = False
+    iterations: str = "iterations"
 
 
 _RL = ("start", "reward")
@@ -163,15 +170,18 @@ ARMS: tuple[Arm, ...] = (
     Arm("sft", "fine-tune", ("base",)),
     Arm("start", "fine-tune", ("base",)),
     Arm("tasks", "fine-tune", ("base",)),
-    Arm("comparisons", "comparisons", ("sft",)),
-    Arm("reward", "reward", ("comparisons",)),
+    Arm("comparisons-first", "comparisons", ("sft",)),
+    Arm("reward-first", "reward", ("comparisons-first", "sft")),
+    Arm("ppo-first", "ppo", ("start", "reward-first"), {"ptx_coef": 0.0}, iterations="first_iterations"),
+    Arm("comparisons", "comparisons", ("sft", "ppo-first")),
+    Arm("reward", "reward", ("comparisons", "sft")),
     Arm("ppo-ptx", "ppo", _RL),
     Arm("ppo", "ppo", _RL, {"ptx_coef": 0.0}),
-    Arm("reward-pairs", "reward", ("comparisons",)),
-    Arm("ppo-long", "ppo", _RL, {"ptx_coef": 0.0, "kl_coef": 0.0}, long=True),
+    Arm("reward-pairs", "reward", ("comparisons", "sft")),
+    Arm("ppo-long", "ppo", _RL, {"ptx_coef": 0.0, "kl_coef": 0.0}, iterations="long_iterations"),
     Arm("ppo-large-kl", "ppo", _RL, {"ptx_coef": 0.0, "kl_coef": 0.5}),
     Arm("ppo-no-whitening", "ppo", _RL, {"whiten_advantages": False}),
-    *(Arm(f"reward-fold-{number}", "fold", ("comparisons",)) for number in range(FOLDS)),
+    *(Arm(f"reward-fold-{number}", "fold", ("comparisons", "sft")) for number in range(FOLDS)),
     Arm("ppo-reward-pairs", "ppo", ("start", "reward-pairs")),
 )
 BY_NAME: Mapping[str, Arm] = {arm.name: arm for arm in ARMS}

@@ -80,7 +80,7 @@ def _settings(arm: Arm, world: World, start: Path, reward: Path, output: Path, s
         "seed": seed,
     }
     settings = settle("ppo", PpoSettings, given | dict(arm.options))
-    iterations = world.sizes.long_iterations if arm.long else world.sizes.iterations
+    iterations = int(getattr(world.sizes, arm.iterations))
     return settings.model_copy(update={"episodes": iterations * settings.batch_size})
 
 

@@ -6,10 +6,18 @@ from collections import Counter
 import pytest
 
 from benchmarks.paper.arms import Place, found
-from benchmarks.paper.comparisons import read_rows
+from benchmarks.paper.comparisons import read_rows, shares
 from benchmarks.paper.plan import BY_NAME
 from sandbox.gold import judge
 from sandbox.labelers import make_labelers
+
+
+@pytest.mark.parametrize("K", range(4, 10))
+def test_every_completion_has_a_writer(K: int) -> None:
+    two, three = shares(K, ["base", "sft"]), shares(K, ["base", "sft", "ppo-first"])
+    assert sum(two.values()) == sum(three.values()) == K
+    assert two["base"] == three["base"] == K // 4
+    assert min(three.values()) >= 1
 
 
 def test_each_row_has_one_labeler_and_K_completions(quick: Place) -> None:

@@ -27,7 +27,8 @@ def test_every_arm_comes_after_what_it_needs() -> None:
 
 
 def test_an_arm_brings_all_that_it_needs() -> None:
-    assert [arm.name for arm in wanted(["ppo"])] == ["base", "sft", "start", "comparisons", "reward", "ppo"]
+    first = ["base", "sft", "start", "comparisons-first", "reward-first", "ppo-first"]
+    assert [arm.name for arm in wanted(["ppo"])] == [*first, "comparisons", "reward", "ppo"]
     assert wanted([]) == list(ARMS)
     with pytest.raises(KeyError):
         wanted(["unheard-of"])
@@ -46,7 +47,7 @@ def test_identities_follow_seed_sizes_and_options() -> None:
 
 
 def test_identities_follow_the_settings_of_what_came_before(table: dict[str, Mapping[str, Any]]) -> None:
-    before = {name: identity(BY_NAME[name], QUICK, 1) for name in ("sft", "reward", "ppo", "base")}
+    before = {name: identity(BY_NAME[name], QUICK, 1) for name in ("sft", "comparisons-first", "reward", "ppo", "base")}
     table["reward"] = {**table["reward"], "lr": 1e-5}
     after = {name: identity(BY_NAME[name], QUICK, 1) for name in before}
     assert {name for name in before if before[name] != after[name]} == {"reward", "ppo"}
