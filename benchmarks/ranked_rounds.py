@@ -28,7 +28,7 @@ EARLY = frozenset({"generation", "closed_qa", "extract"})
 Row = dict[str, Any]
 
 
-def base_share(number: int) -> float:
+def base_share(number: float) -> float:
     """Return the share of completions that the base model wrote in a round, from 0."""
     return 1 - number / (ROUNDS - 1)
 
@@ -60,7 +60,7 @@ def deal(prompts: Sequence[Row], rounds: Sequence[int], size: int, seed: int) ->
     return dealt
 
 
-def answered(prompt: Row, by_base: Sequence[Row], by_policy: Sequence[Row], number: int, rng: random.Random) -> Row:
+def answered(prompt: Row, by_base: Sequence[Row], by_policy: Sequence[Row], number: float, rng: random.Random) -> Row:
     """Return a prompt with K completions as its round has them: so many by the base model, the others by the policy."""
     count = sum(rng.random() < base_share(number) for _ in range(K))
     responses = [*by_base[:count], *by_policy[: K - count]]

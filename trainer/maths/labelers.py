@@ -29,7 +29,7 @@ USUAL_WEIGHT = 2.0
 """Labelers that this is worth beside those who are seen: with hundreds of them it does not count."""
 BOUND = 1.96
 """Standard errors of a two-sided 95 % interval."""
-MOST_SCALE, _ROUNDS, _NEWTON_STEPS, _TOLERANCE = 1.5, 100, 4, 1e-5
+MOST_SCALE, _ROUNDS, _NEWTON_STEPS, _TOLERANCE = 1.5, 100, 2, 1e-4
 
 
 class LabelerFit(NamedTuple):

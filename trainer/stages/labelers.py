@@ -1,7 +1,7 @@
 """What each labeler's word is worth while a reward model is trained, and what is written of them afterwards.
 
 A judgement's gap is noted in the pass that is about to learn from it, so it is the gap of a model that had not seen the
-judgement; on all gaps so far the labelers are fitted anew whenever there is a quarter more of them. One pass serves for
+judgement; on all gaps so far the labelers are fitted anew whenever there are half as many more. One pass serves for
 both, as the paper's one epoch does. Knows groups and names; the fit is in `trainer.maths.labelers`, the loss in
 `trainer.maths.losses`. Serving knows nothing of it: the reward model's score is what is left when
 labelers are taken out.
@@ -29,7 +29,7 @@ from trainer.settings.stages import RewardSettings
 
 LABELERS_FILE, ITEMS_FILE = "labelers.json", "items.jsonl"
 MOST_ITEMS = 200
-FIRST_FIT, GROWTH = 200, 1.25
+FIRST_FIT, GROWTH = 200, 1.5
 """Judgements before the first fit, and how many times as many there are before the next one."""
 
 

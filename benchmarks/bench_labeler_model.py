@@ -1,0 +1,199 @@
+"""Does a labeler model find whom not to believe, and does believing others instead keep the reward model's accuracy?
+
+(a) Twelve labelers of one taste, one of them with a planted bias. Found is: right sign, 95 % interval without 0. What
+is "found" among the eleven others is false. In some runs (``bias``) everything is the run's own: people, completions,
+labels and a reward model that learns from them while they are fitted. In many more (``fits``) people, completions and
+labels are, and they are fitted on the rewards of one of two reward models that others' labels of other prompts made.
+(b) Ten ordinary labelers, two of them contrary, against the same labels with nobody contrary, without and with the
+labeler model; and one contrary labeler who judges a fifth of all, against the same labels with him honest.
+(c) Two groups of opposite tastes: accuracy on each group's held-out rows, with and without a system message that names
+the group. Every run leaves a file behind, so that a benchmark that was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.bench_incremental import STUDENT_T
+from benchmarks.common import Bar, log, report
+from benchmarks.judged_runs import DIRECTORY, fitted, measure
+from benchmarks.judged_worlds import PLANTED, Judges
+from benchmarks.ranked_rounds import World
+
+PROMPTS_A_ROUND, TEST_PROMPTS = 100, 1000
+BIAS_RUNS, FITS, SEEDS, TASTE_SEEDS = 15, 60, 5, 3
+ARMS = (("honest", "none"), ("two", "none"), ("two", "reliability"), ("honest", "reliability"), ("even", "none"),
+        ("one", "reliability"))  # fmt: skip
+CONTRARY = (3, 8)
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Measure what is not measured yet, and report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_labeler_model", description=__doc__)
+    parser.add_argument(
+        "--only", choices=["bias", "fits", "adversaries", "tastes"], help="measure one part, write no report"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="begin no run after so long; report what is there"
+    )
+    given = parser.parse_args()
+    began_s = time.monotonic()
+    world = World(DIRECTORY, PROMPTS_A_ROUND, TEST_PROMPTS)
+    plan = [each for each in runs() if given.only in (None, each[0])]
+    found: dict[str, dict[str, Figures]] = {}
+    for part, name, judges, seed, options in tqdm(plan, desc="labeler model", unit="run"):
+        file = DIRECTORY / "runs" / f"{name}.json"
+        if not file.is_file():
+            if time.monotonic() - began_s > given.seconds:
+                continue
+            file.parent.mkdir(parents=True, exist_ok=True)
+            measured = fitted(world, judges, seed) if part == "fits" else measure(world, name, judges, seed, options)
+            file.write_text(json.dumps(measured, indent=1))
+        found.setdefault(part, {})[name] = json.loads(file.read_text())
+    if not given.only:
+        log(f"{sum(map(len, found.values()))} of {len(plan)} runs measured")
+        figures: Figures = {part: biases(found[part]) for part in ("bias", "fits")}
+        figures |= {"adversaries": adversaries(found["adversaries"])}
+        figures |= {"tastes": tastes(found["tastes"]), "load_average": os.getloadavg()[0]}
+        report("labeler-model", figures, bars(figures))
+
+
+def runs() -> Iterator[tuple[str, str, Judges, int, Figures]]:
+    """Yield part, name, judges, seed and options of every run."""
+    people = {
+        "honest": Judges.ordinary(10),
+        "two": Judges.ordinary(10, contrary=CONTRARY),
+        "even": Judges.ordinary(10, busy=CONTRARY[0]),
+        "one": Judges.ordinary(10, contrary=CONTRARY[:1], busy=CONTRARY[0]),
+    }
+    for seed in range(max(SEEDS, TASTE_SEEDS)):
+        for who, model in ARMS if seed < SEEDS else ():
+            yield "adversaries", f"adversaries-{seed}-{who}-{model}", people[who], 200 + seed, {"labeler_model": model}
+        for condition in ("none", "group") if seed < TASTE_SEEDS else ():
+            yield "tastes", f"tastes-{seed}-{condition}", Judges.two_tastes(), 300 + seed, {"condition": condition}
+        for number in range(seed * BIAS_RUNS // SEEDS, (seed + 1) * BIAS_RUNS // SEEDS):
+            kind = list(PLANTED)[number % len(PLANTED)]
+            judges = Judges.biased(kind, number)
+            yield "bias", f"bias-{number:02d}-{kind}", judges, 100 + number, {"labeler_model": "bias"}
+        for number in range(seed * FITS // SEEDS, (seed + 1) * FITS // SEEDS):
+            kind = list(PLANTED)[number % len(PLANTED)]
+            yield "fits", f"fits-{number:02d}-{kind}", Judges.biased(kind, number), 400 + number, {}
+
+
+def biases(runs: Mapping[str, Figures]) -> Figures:
+    """Return in how many runs the planted bias was found, and how often one was found where there is none.
+
+    Args:
+        runs: name (``PART-NUMBER-KIND``) to figures, whose labelers are numbered.
+    """
+    hits: dict[str, list[bool]] = {kind: [] for kind in PLANTED}
+    false = tests = accused = 0
+    for name, figures in runs.items():
+        _, number, kind = name.split("-", 2)
+        feature, sign, _ = PLANTED[kind]
+        for place, (_, each) in enumerate(sorted(figures["labelers"].items())):
+            if place == int(number) % len(figures["labelers"]):
+                interval = each["bias"][feature]
+                hits[kind].append(min(sign * interval["low"], sign * interval["high"]) > 0)
+            else:
+                tests += len(each["bias"])
+                false += len(each["biased_on"])
+                accused += each["adversarial"]
+    every = [hit for kind in hits.values() for hit in kind]
+    low, high = wilson(sum(every), len(every))
+    by_kind = {kind: f"{sum(found)} of {len(found)}" for kind, found in hits.items()}
+    return {
+        "runs": len(every), "recovered": sum(every) / len(every), "low": low, "high": high, "by_kind": by_kind,
+        "false_share_of_tests": false / tests, "false_of_tests": f"{false} of {tests}", "unbiased_accused": accused,
+    }  # fmt: skip
+
+
+def adversaries(runs: Mapping[str, Figures]) -> Figures:
+    """Return what contrary labelers cost, in points of held-out accuracy, seed by seed, with and without the model.
+
+    Args:
+        runs: name (``adversaries-SEED-WHO-MODEL``) to figures.
+    """
+    numbers = sorted({name.split("-")[1] for name in runs})
+    seeds = [seed for seed in numbers if all(f"adversaries-{seed}-{who}-{model}" in runs for who, model in ARMS)]
+
+    def points(who: str, model: str) -> list[float]:
+        return [100 * runs[f"adversaries-{seed}-{who}-{model}"]["accuracy"] for seed in seeds]
+
+    def cost(who: str, model: str, without: str = "honest") -> Figures:
+        pairs = zip(points(without, "none"), points(who, model), strict=True)
+        return spread([ours - theirs for ours, theirs in pairs])
+
+    flagged = [
+        sorted(name for name, each in figures["labelers"].items() if each["adversarial"])
+        for name, figures in runs.items()
+        if name.endswith("-two-reliability")
+    ]
+    return {
+        "accuracy_honest": spread(points("honest", "none")),
+        "two_of_ten_cost_with_model": cost("two", "reliability"),
+        "two_of_ten_cost_without": cost("two", "none"),
+        "one_with_a_fifth_cost_with_model": cost("one", "reliability", "even"),
+        "model_costs_where_all_are_honest": cost("honest", "reliability"),
+        "flagged_of_two": flagged,
+    }
+
+
+def tastes(runs: Mapping[str, Figures]) -> Figures:
+    """Return accuracy on each group's held-out rows without conditioning, with it, and with it but without the name."""
+
+    def mean(pick: Callable[[Figures], Mapping[str, float]], condition: str) -> Figures:
+        each = [pick(figures) for name, figures in runs.items() if name.endswith(f"-{condition}")]
+        return {group: statistics.fmean(one[group] for one in each) for group in each[0]}
+
+    return {
+        "unconditioned": mean(lambda run: run["by_group"], "none"),
+        "conditioned": mean(lambda run: run["by_group"], "group"),
+        "conditioned_but_unnamed": mean(lambda run: run["by_group_unnamed"], "group"),
+    }
+
+
+def spread(values: Sequence[float]) -> Figures:
+    """Return the mean of seeds with its 95 % interval (Student's t) and the seeds' own values."""
+    mean = statistics.fmean(values)
+    half = math.nan
+    if len(values) in STUDENT_T:
+        half = STUDENT_T[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": [round(value, 3) for value in values]}
+
+
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927)."""
+    z, share = 1.96, hits / of
+    centre = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    return centre - half, centre + half
+
+
+def bars(figures: Figures) -> list[Bar]:
+    """Return what was promised beside what was measured."""
+    gain = min(
+        figures["tastes"]["conditioned"][group] - before for group, before in figures["tastes"]["unconditioned"].items()
+    )
+    return [
+        Bar("planted_bias_recovered", figures["fits"]["recovered"], ">=", 0.95),
+        Bar("planted_bias_recovered_while_training", figures["bias"]["recovered"], ">=", 0.95),
+        Bar("false_share_of_tests", figures["fits"]["false_share_of_tests"], "<=", 0.05),
+        Bar("adversaries_cost_points", figures["adversaries"]["two_of_ten_cost_with_model"]["mean"], "<=", 2.0),
+        Bar("one_adversary_cost_points", figures["adversaries"]["one_with_a_fifth_cost_with_model"]["mean"], "<=", 2.0),
+        Bar("conditioning_gain_points_of_the_worse_group", 100 * gain, ">", 0.0),
+    ]
+
+
+if __name__ == "__main__":
+    main()
