@@ -16,17 +16,21 @@ about its own models; here stands which of them a small copy shows, and which no
 
 DRAWING: Final = """\
 ```
-base ─┬─ a worked example before the prompt ───────────── base, few-shot
-      ├─ exercises in several wordings ────────────────── public tasks        (the role of FLAN and T0)
-      ├─ demonstrations ── SFT ── completions ── labelers ─┬─ reward, K-wise ───────┐
-      │                                                    ├─ reward, shuffled pairs│
-      │                                                    └─ reward, 5 folds       │
-      └─ demonstrations + text ── start ── PPO, scored by the reward model ◄────────┘
+base ─┬─ a worked example before the prompt ──────────── base, few-shot
+      ├─ exercises in several wordings ───────────────── public tasks           (the role of FLAN and T0)
+      ├─ demonstrations ── SFT ── completions ── labelers ──┬─ reward, K-wise ────────┐
+      │                    first round's PPO ──┘            ├─ reward, shuffled pairs │
+      │                                                     └─ reward, 5 folds        │
+      └─ demonstrations + text ── start ── PPO, scored by the reward model ◄──────────┘
                                             ├─ PPO-ptx         (with pretraining text)
                                             ├─ PPO             (without)
                                             ├─ PPO, large KL   (without, ten times the KL coefficient)
                                             └─ long PPO        (without, no KL price: over-optimisation)
 ```
+
+As in the paper's section 3.1, a part of the ranked completions is of an earlier PPO policy, of a first round on half of
+the prompts: SFT hardly ever calls a stated fact "not stated", and of a failing that no completion has, no label says
+that it is one.
 """
 
 READING: Final = """\
