@@ -125,7 +125,7 @@ def launch(program: str, *arguments: str | Path) -> None:
     done = subprocess.run(
         [*command, path, *arguments], env=environment, capture_output=True, text=True, timeout=200, check=False
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-9000:]
 
 
 def test_one_sampler_answers_two_processes_with_the_weights_that_both_hold_half_of(
@@ -149,12 +149,13 @@ from pathlib import Path
 from trainer.ppo import ppo
 from trainer.settings.ppo import PpoSettings
 
-policy, reward, prompts, output = map(Path, sys.argv[1:])
-ppo.run(PpoSettings(
-    policy=policy, reward=reward, prompts=[prompts], output=output / "out", sampler="vllm", threads=1, device="cpu",
-    episodes=18, batch_size=6, minibatches=2, max_prompt_tokens=64, max_completion_tokens=8, lr=1e-2, value_lr=1e-2,
-    warmup_iterations=0, max_kl_nats=1e6, max_eos_drop=1.0, min_entropy_ratio=0.0, shard=True,
-))
+if __name__ == "__main__":
+    policy, reward, prompts, output = map(Path, sys.argv[1:])
+    ppo.run(PpoSettings(
+        policy=policy, reward=reward, prompts=[prompts], output=output / "out", sampler="vllm", threads=1, device="cpu",
+        episodes=18, batch_size=6, minibatches=2, max_prompt_tokens=64, max_completion_tokens=8, lr=1e-2, value_lr=1e-2,
+        warmup_iterations=0, max_kl_nats=1e6, max_eos_drop=1.0, min_entropy_ratio=0.0, shard=True,
+    ))
 """
 
 
