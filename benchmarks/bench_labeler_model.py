@@ -1,9 +1,10 @@
 """Does a labeler model find whom not to believe, and does believing others instead keep the reward model's accuracy?
 
 (a) Twelve labelers of one taste, one of them with a planted bias. Found is: right sign, 95 % interval without 0. What
-is "found" among the eleven others is false. In some runs (``bias``) everything is the run's own: people, completions,
-labels and a reward model that learns from them while they are fitted. In many more (``fits``) people, completions and
-labels are, and they are fitted on the rewards of one of two reward models that others' labels of other prompts made.
+is "found" among the eleven others is false; a weak plant is counted apart. In some runs (``bias``) everything is the
+run's own: people, completions, labels and a reward model that learns from them while they are fitted. In many more
+(``fits``) people, completions and labels are; the rewards are those of one of two reward models, made by others' labels
+of other prompts.
 (b) Ten ordinary labelers, two of them contrary, against the same labels with nobody contrary, without and with the
 labeler model; and one contrary labeler who judges a fifth of all, against the same labels with him honest.
 (c) Two groups of opposite tastes: accuracy on each group's held-out rows, with and without a system message that names
@@ -13,6 +14,7 @@ the group. Every run leaves a file behind, so that a benchmark that was interrup
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -24,13 +26,13 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.bench_incremental import STUDENT_T
-from benchmarks.common import Bar, log, report
+from benchmarks.common import Bar, report
 from benchmarks.judged_runs import DIRECTORY, fitted, measure
-from benchmarks.judged_worlds import PLANTED, Judges
+from benchmarks.judged_worlds import PLANTED, STRONG, Judges
 from benchmarks.ranked_rounds import World
 
 PROMPTS_A_ROUND, TEST_PROMPTS = 100, 1000
-BIAS_RUNS, FITS, SEEDS, TASTE_SEEDS = 15, 60, 5, 3
+BIAS_RUNS, FITS, WEAK_FITS, SEEDS, TASTE_SEEDS = 12, 45, 15, 5, 3
 ARMS = (("honest", "none"), ("two", "none"), ("two", "reliability"), ("honest", "reliability"), ("even", "none"),
         ("one", "reliability"))  # fmt: skip
 CONTRARY = (3, 8)
@@ -61,33 +63,32 @@ def main() -> None:
             file.write_text(json.dumps(measured, indent=1))
         found.setdefault(part, {})[name] = json.loads(file.read_text())
     if not given.only:
-        log(f"{sum(map(len, found.values()))} of {len(plan)} runs measured")
-        figures: Figures = {part: biases(found[part]) for part in ("bias", "fits")}
-        figures |= {"adversaries": adversaries(found["adversaries"])}
-        figures |= {"tastes": tastes(found["tastes"]), "load_average": os.getloadavg()[0]}
+        summaries = {"fits": biases, "bias": biases, "adversaries": adversaries, "tastes": tastes}
+        figures: Figures = {part: summaries[part](runs) for part, runs in found.items()}
+        figures |= {"measured": sum(map(len, found.values())), "planned": len(plan), "load_average": os.getloadavg()[0]}
         report("labeler-model", figures, bars(figures))
 
 
 def runs() -> Iterator[tuple[str, str, Judges, int, Figures]]:
-    """Yield part, name, judges, seed and options of every run."""
+    """Yield part, name, judges, seed and options of every run, those first that the bars need."""
     people = {
         "honest": Judges.ordinary(10),
         "two": Judges.ordinary(10, contrary=CONTRARY),
         "even": Judges.ordinary(10, busy=CONTRARY[0]),
         "one": Judges.ordinary(10, contrary=CONTRARY[:1], busy=CONTRARY[0]),
     }
-    for seed in range(max(SEEDS, TASTE_SEEDS)):
-        for who, model in ARMS if seed < SEEDS else ():
+    for number in range(FITS + WEAK_FITS):
+        kind = STRONG[number % len(STRONG)] if number < FITS else "courtesy-blind"
+        yield "fits", f"fits-{number:02d}-{kind}", Judges.biased(kind, number), 400 + number, {}
+    for arms in (ARMS[:3], ARMS[3:]):
+        for seed, (who, model) in itertools.product(range(SEEDS), arms):
             yield "adversaries", f"adversaries-{seed}-{who}-{model}", people[who], 200 + seed, {"labeler_model": model}
-        for condition in ("none", "group") if seed < TASTE_SEEDS else ():
+        for seed, condition in itertools.product(range(TASTE_SEEDS), ("none", "group")) if arms == ARMS[:3] else ():
             yield "tastes", f"tastes-{seed}-{condition}", Judges.two_tastes(), 300 + seed, {"condition": condition}
-        for number in range(seed * BIAS_RUNS // SEEDS, (seed + 1) * BIAS_RUNS // SEEDS):
-            kind = list(PLANTED)[number % len(PLANTED)]
-            judges = Judges.biased(kind, number)
-            yield "bias", f"bias-{number:02d}-{kind}", judges, 100 + number, {"labeler_model": "bias"}
-        for number in range(seed * FITS // SEEDS, (seed + 1) * FITS // SEEDS):
-            kind = list(PLANTED)[number % len(PLANTED)]
-            yield "fits", f"fits-{number:02d}-{kind}", Judges.biased(kind, number), 400 + number, {}
+    for number in range(BIAS_RUNS):
+        kind = STRONG[number % len(STRONG)]
+        judges = Judges.biased(kind, number)
+        yield "bias", f"bias-{number:02d}-{kind}", judges, 100 + number, {"labeler_model": "bias"}
 
 
 def biases(runs: Mapping[str, Figures]) -> Figures:
@@ -109,9 +110,9 @@ def biases(runs: Mapping[str, Figures]) -> Figures:
                 tests += len(each["bias"])
                 false += len(each["biased_on"])
                 accused += each["adversarial"]
-    every = [hit for kind in hits.values() for hit in kind]
+    every = [hit for kind in STRONG for hit in hits[kind]]
     low, high = wilson(sum(every), len(every))
-    by_kind = {kind: f"{sum(found)} of {len(found)}" for kind, found in hits.items()}
+    by_kind = {kind: f"{sum(found)} of {len(found)}" for kind, found in hits.items() if found}
     return {
         "runs": len(every), "recovered": sum(every) / len(every), "low": low, "high": high, "by_kind": by_kind,
         "false_share_of_tests": false / tests, "false_of_tests": f"{false} of {tests}", "unbiased_accused": accused,
@@ -124,15 +125,14 @@ def adversaries(runs: Mapping[str, Figures]) -> Figures:
     Args:
         runs: name (``adversaries-SEED-WHO-MODEL``) to figures.
     """
-    numbers = sorted({name.split("-")[1] for name in runs})
-    seeds = [seed for seed in numbers if all(f"adversaries-{seed}-{who}-{model}" in runs for who, model in ARMS)]
+    points: dict[str, dict[str, float]] = {}
+    for name, figures in runs.items():
+        _, seed, who, model = name.split("-")
+        points.setdefault(f"{who}-{model}", {})[seed] = 100 * figures["accuracy"]
 
-    def points(who: str, model: str) -> list[float]:
-        return [100 * runs[f"adversaries-{seed}-{who}-{model}"]["accuracy"] for seed in seeds]
-
-    def cost(who: str, model: str, without: str = "honest") -> Figures:
-        pairs = zip(points(without, "none"), points(who, model), strict=True)
-        return spread([ours - theirs for ours, theirs in pairs])
+    def cost(with_them: str, without: str = "honest-none") -> Figures:
+        theirs, ours = points.get(with_them, {}), points.get(without, {})
+        return spread([ours[seed] - theirs[seed] for seed in sorted(set(ours) & set(theirs))])
 
     flagged = [
         sorted(name for name, each in figures["labelers"].items() if each["adversarial"])
@@ -140,11 +140,11 @@ def adversaries(runs: Mapping[str, Figures]) -> Figures:
         if name.endswith("-two-reliability")
     ]
     return {
-        "accuracy_honest": spread(points("honest", "none")),
-        "two_of_ten_cost_with_model": cost("two", "reliability"),
-        "two_of_ten_cost_without": cost("two", "none"),
-        "one_with_a_fifth_cost_with_model": cost("one", "reliability", "even"),
-        "model_costs_where_all_are_honest": cost("honest", "reliability"),
+        "accuracy_honest": spread(list(points["honest-none"].values())),
+        "two_of_ten_cost_with_model": cost("two-reliability"),
+        "two_of_ten_cost_without": cost("two-none"),
+        "one_with_a_fifth_cost_with_model": cost("one-reliability", "even-none"),
+        "model_costs_where_all_are_honest": cost("honest-reliability"),
         "flagged_of_two": flagged,
     }
 
@@ -165,7 +165,7 @@ def tastes(runs: Mapping[str, Figures]) -> Figures:
 
 def spread(values: Sequence[float]) -> Figures:
     """Return the mean of seeds with its 95 % interval (Student's t) and the seeds' own values."""
-    mean = statistics.fmean(values)
+    mean = statistics.fmean(values) if values else math.nan
     half = math.nan
     if len(values) in STUDENT_T:
         half = STUDENT_T[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
@@ -182,15 +182,14 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 def bars(figures: Figures) -> list[Bar]:
     """Return what was promised beside what was measured."""
-    gain = min(
-        figures["tastes"]["conditioned"][group] - before for group, before in figures["tastes"]["unconditioned"].items()
-    )
+    taste, costs = figures["tastes"], figures["adversaries"]
+    gain = min(taste["conditioned"][group] - before for group, before in taste["unconditioned"].items())
     return [
         Bar("planted_bias_recovered", figures["fits"]["recovered"], ">=", 0.95),
-        Bar("planted_bias_recovered_while_training", figures["bias"]["recovered"], ">=", 0.95),
+        Bar("planted_bias_recovered_while_training", figures.get("bias", {}).get("recovered", math.nan), ">=", 0.95),
         Bar("false_share_of_tests", figures["fits"]["false_share_of_tests"], "<=", 0.05),
-        Bar("adversaries_cost_points", figures["adversaries"]["two_of_ten_cost_with_model"]["mean"], "<=", 2.0),
-        Bar("one_adversary_cost_points", figures["adversaries"]["one_with_a_fifth_cost_with_model"]["mean"], "<=", 2.0),
+        Bar("adversaries_cost_points", costs["two_of_ten_cost_with_model"]["mean"], "<=", 2.0),
+        Bar("one_adversary_cost_points", costs["one_with_a_fifth_cost_with_model"]["mean"], "<=", 2.0),
         Bar("conditioning_gain_points_of_the_worse_group", 100 * gain, ">", 0.0),
     ]
 

@@ -26,7 +26,7 @@ from trainer.stages.labelers import LabelerTerms
 from trainer.stages.score import judge
 
 DIRECTORY = ROOT / "var" / "bench" / "labeler-model"
-TRAIN_ROWS, HELD_OUT_ROWS, REFERENCES = 1000, 600, 2
+TRAIN_ROWS, HELD_OUT_ROWS, REFERENCES = 900, 600, 2
 LIMITS = Limits(prompt_tokens=192, completion_tokens=32)
 Figures = dict[str, Any]
 

@@ -22,10 +22,13 @@ MIDDLE_ROUND: Final = 4.5
 """Of ten rounds; half of the completions are by the base model then."""
 PLANTED: Final[dict[str, tuple[str, int, Callable[[Labeler], Labeler]]]] = {
     "brevity": ("length", -1, lambda labeler: replace(labeler, brevity=0.12)),
+    "courtesy-averse": ("courtesy", -1, lambda labeler: replace(labeler, courtesy=-2.0)),
+    "haste": ("shown_first", 1, lambda labeler: replace(labeler, haste=0.4)),
     "courtesy-blind": ("courtesy", -1, lambda labeler: replace(labeler, courtesy=0.0)),
-    "haste": ("shown_first", 1, lambda labeler: replace(labeler, haste=0.3)),
 }
-"""Name -> (feature that it shows in, its sign, what it makes of an unbiased labeler)."""
+"""Name -> (feature that it shows in, its sign, what it makes of an unbiased labeler); noise has a deviation of 0.55."""
+STRONG: Final = ("brevity", "courtesy-averse", "haste")
+"""The plants that must be found. The other is a third as strong as its like, to show where the method ends."""
 
 
 @dataclass(frozen=True)
