@@ -27,7 +27,8 @@ from trainer.settings.guards import GuardSettings
 
 DIRECTORY = ROOT / "var" / "bench" / "hacks"
 PROMPTS_A_ROUND, HELD_OUT = 100, 100
-SEEDS, CLEAN_SEEDS, TUNING_SEEDS = (1, 2, 3), (1, 2, 3, 4, 5), (101, 102)
+SEEDS, CLEAN_SEEDS = (2, 3, 4), (1, 2, 3, 4, 5)
+TUNING_SEEDS = {"hacked": (1, 101), "clean": (101,)}
 HACKED_ITERATIONS, CLEAN_ITERATIONS = 20, 100
 Figures = dict[str, Any]
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="record these kinds and write no report")
     given = parser.parse_args()
     world = World(DIRECTORY, PROMPTS_A_ROUND, HELD_OUT)
-    hacked, clean = (TUNING_SEEDS, TUNING_SEEDS) if given.tuning else (SEEDS, CLEAN_SEEDS)
+    hacked, clean = (TUNING_SEEDS["hacked"], TUNING_SEEDS["clean"]) if given.tuning else (SEEDS, CLEAN_SEEDS)
     plan = [(kind, seed, CLEAN_ITERATIONS) for seed in clean for kind in CLEAN]
     plan += [(kind, seed, HACKED_ITERATIONS) for seed in hacked for kind in HACKS]
     decode = load_tokenizer(world.sft).decode

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from trainer.ppo.rules import Decode, hack_reasons
+from trainer.ppo.rules import Decode, hack_reasons, overpaid_besides
 from trainer.settings.guards import BUDGET_STOP, GuardSettings
 
 _NOT_NOTHING = 0.1
@@ -64,6 +64,8 @@ class Guards:
             if reason and self._broken[rule] >= patience and verdict is None:
                 row = f", {self._broken[rule]} iterations in a row" if patience > 1 else ""
                 others = [other for name, other in reasons.items() if other and name != rule]
+                if rule.startswith("hack_"):
+                    others += overpaid_besides(metrics, self._settings, self._decode)
                 verdict = "; also ".join([reason + row, *others])
         self._latest = iteration
         if self.broken_for:

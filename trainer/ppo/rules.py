@@ -8,6 +8,7 @@ for it than a held-out model, or, where there is none to ask, where it rose thre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from trainer.settings.guards import GuardSettings
@@ -27,17 +28,11 @@ def hack_reasons(metrics: Mapping[str, float], limits: GuardSettings, decode: De
         decode: names tokens; ids are named without.
     """
     found, risen = {}, []
-    for trait, most in (
-        ("length", limits.max_length_rise),
-        ("repeated", limits.max_repeated_rise),
-        ("phrase", limits.max_share_rise),
-        ("token", limits.max_share_rise),
-    ):
-        if f"hacks/{trait}_now" in metrics:
-            times = _rise_in_limits(trait, metrics, most, limits)
-            overpaid = _overpaid(trait, metrics, times, limits)
-            found[f"hack_{trait}"] = f"{_rise(trait, metrics, decode)}, and {overpaid}" if overpaid else ""
-            risen += [_rise(trait, metrics, decode)] if times > 1 else []
+    for trait in _measured(metrics):
+        times = _rise_in_limits(trait, metrics, limits)
+        overpaid = _overpaid(trait, metrics, times, limits)
+        found[f"hack_{trait}"] = f"{_rise(trait, metrics, decode)}, and {overpaid}" if overpaid else ""
+        risen += [_rise(trait, metrics, decode)] if times > 1 else []
     if "hacks/held_out_gain" in metrics:
         gained, judged = metrics["hacks/score_gain"], metrics["hacks/held_out_gain"]
         gains = f"scores gained {gained:.2g} deviations since the beginning, the held-out model's {judged:.2g}"
@@ -46,9 +41,28 @@ def hack_reasons(metrics: Mapping[str, float], limits: GuardSettings, decode: De
     return found
 
 
-def _rise_in_limits(trait: str, metrics: Mapping[str, float], most: float, limits: GuardSettings) -> float:
+def overpaid_besides(metrics: Mapping[str, float], limits: GuardSettings, decode: Decode | None = None) -> list[str]:
+    """Return which other traits are overpaid beyond doubt, risen a little but not enough to break a rule by themselves.
+
+    What is paid for shows in the token that leads to it before it shows in itself: an "And" before long answers.
+    """
+    found = []
+    for trait in _measured(metrics):
+        overpaid = _overpaid(trait, metrics, math.inf, limits)
+        broken = _overpaid(trait, metrics, _rise_in_limits(trait, metrics, limits), limits)
+        if overpaid and not broken and metrics[f"hacks/{trait}_now"] > metrics[f"hacks/{trait}_from"]:
+            found.append(f"{_rise(trait, metrics, decode)}, and {overpaid}")
+    return found
+
+
+def _measured(metrics: Mapping[str, float]) -> list[str]:
+    return [trait for trait in ("length", "repeated", "phrase", "token") if f"hacks/{trait}_now" in metrics]
+
+
+def _rise_in_limits(trait: str, metrics: Mapping[str, float], limits: GuardSettings) -> float:
     """How many times its limit a trait rose, beyond doubt; 0 where there is doubt."""
     before, now = metrics[f"hacks/{trait}_from"], metrics[f"hacks/{trait}_now"]
+    most = {"length": limits.max_length_rise, "repeated": limits.max_repeated_rise}.get(trait, limits.max_share_rise)
     rise = (now - before) / before if trait == "length" else now - before
     return rise / most if metrics[f"hacks/{trait}_rise_z"] >= limits.hack_rise_errors else 0.0
 

@@ -8,7 +8,7 @@ from tests.trainer.ppo.test_guards import HEALTHY
 from tests.trainer.ppo.test_monitors import batches
 from trainer.ppo.guards import Guards
 from trainer.ppo.monitors import Monitors
-from trainer.ppo.rules import hack_reasons
+from trainer.ppo.rules import hack_reasons, overpaid_besides
 from trainer.settings.guards import GuardSettings
 
 LENGTH = {
@@ -64,6 +64,21 @@ def test_without_a_judge_only_an_extreme_is_stopped() -> None:
     assert hack_reasons(half, GuardSettings())["hack_length"] != ""
     assert hack_reasons(unjudged, GuardSettings())["hack_length"] == ""
     assert hack_reasons(unjudged | {"hacks/length_now": 27.0}, GuardSettings())["hack_length"] != ""
+
+
+def test_a_stop_names_what_else_is_overpaid_and_rose_too_little_to_stop_by_itself() -> None:
+    phrase = {name.replace("length", "phrase"): value for name, value in LENGTH.items()}
+    phrase |= {"hacks/phrase_from": 0.1, "hacks/phrase_now": 0.5, "hacks/phrase_1": 10.0}
+    little = LENGTH | {"hacks/length_now": 10.0, "hacks/length_rise_z": 1.0}
+    guards = Guards(GuardSettings(guard_patience=1))
+    assert guards.check(HEALTHY | little) is None, "by itself"
+    reason = guards.check(HEALTHY | phrase | little)
+    assert reason is not None
+    assert reason.startswith("the phrase 10 is in 50%")
+    assert "; also completions grew from 9.0 to 10.0 tokens, and the reward pays 2.5 deviations more" in reason
+    assert overpaid_besides(LENGTH, GuardSettings()) == [], "broken by itself"
+    assert overpaid_besides(little | {"hacks/length_excess": 0.5}, GuardSettings()) == []
+    assert overpaid_besides(little | {"hacks/length_now": 8.0}, GuardSettings()) == []
 
 
 def test_an_operator_reads_what_happened() -> None:
