@@ -8,6 +8,7 @@ Everything returned is float32, whatever the model's dtype.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
@@ -17,8 +18,8 @@ from transformers import PreTrainedModel
 
 from trainer.maths.positions import position_ids
 
-# Logits of one chunk take at most this many float32 numbers (64 MiB); above it, chunks are recomputed in backward.
-_CHUNK_NUMBERS = 16 * 2**20
+# Logits of one chunk take at most this many float32 numbers (16 MiB); above it, chunks are recomputed in backward.
+_CHUNK_NUMBERS = 4 * 2**20
 
 # Configuration keys of architectures that transform logits after the vocabulary head; these take the plain path.
 _LOGIT_TRANSFORMS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -126,27 +127,38 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return torch.expm1(log_ratio) - log_ratio
 
 
+def in_chunks(work: Callable[..., tuple[Tensor, ...]], numbers: int, *columns: Tensor) -> tuple[Tensor, ...]:
+    """Apply ``work`` to a few rows at a time, so that memory does not grow with rows x ``numbers``.
+
+    Where gradients are wanted, chunks are recomputed in backward; where all rows fit into one, they are not.
+
+    Args:
+        work: row by row the same, whatever rows come with it; returns one entry a row in each tensor.
+        numbers: float32 numbers that ``work`` makes of each row.
+        columns: what it takes, all with as many rows.
+    """
+    per_chunk = max(_CHUNK_NUMBERS // numbers, 1)
+    if len(columns[0]) <= per_chunk:
+        return work(*columns)
+    parts = [
+        cast("tuple[Tensor, ...]", checkpoint(work, *chunk, use_reentrant=False, preserve_rng_state=False))
+        if torch.is_grad_enabled()
+        else work(*chunk)
+        for chunk in zip(*(torch.split(column, per_chunk) for column in columns), strict=True)
+    ]
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
 def _chunked(
     head: torch.nn.Module, hidden_BTD: Tensor, targets_BT: Tensor, temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
-    """Apply the vocabulary head to a few tokens at a time, so that memory does not grow with B x T x V."""
-    vocabulary = int(cast(Tensor, head.weight).shape[0])
-    per_chunk = max(_CHUNK_NUMBERS // vocabulary, 1)
-    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
+    """Apply the vocabulary head to a few tokens at a time."""
 
     def statistics(hidden_CD: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor]:
         return _statistics(head(hidden_CD), targets_C, temperature, with_entropy)
 
-    if len(targets_N) <= per_chunk:
-        parts = [statistics(hidden_ND, targets_N)]
-    else:
-        parts = [
-            cast("tuple[Tensor, Tensor]", checkpoint(statistics, hidden_CD, targets_C, use_reentrant=False))
-            for hidden_CD, targets_C in zip(
-                torch.split(hidden_ND, per_chunk), torch.split(targets_N, per_chunk), strict=True
-            )
-        ]
-    logprobs_N, entropy_N = (torch.cat(column) for column in zip(*parts, strict=True))
+    vocabulary = int(cast(Tensor, head.weight).shape[0])
+    logprobs_N, entropy_N = in_chunks(statistics, vocabulary, hidden_BTD.flatten(0, 1), targets_BT.flatten())
     return logprobs_N.view_as(targets_BT), entropy_N.view_as(targets_BT)
 
 

@@ -1,22 +1,25 @@
 """A causal model's log-probabilities at chosen positions only: the trunk runs on whole sequences, the head on those.
 
-Knows the layout of ``rollouts`` (prompt, completion, padding on the right, so that causality is mask enough); does not
-know losses. With an output vocabulary of V, memory is one (chosen positions x V) block instead of (B x T x V).
+Knows the layout of ``rollouts`` (prompt, completion, padding on the right, so that causality is mask enough) and the
+same without padding (`trainer.models.packing`); does not know losses. The head is applied to a few positions at a time
+(`trainer.maths.logprobs`), so that with an output vocabulary of V no block of (chosen positions x V) is ever made.
 
 Dimension letters: B sequences, T tokens, A actions of the longest completion, N chosen positions, D width,
-V vocabulary.
+V vocabulary, C positions of a chunk.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainer.maths.logprobs import plain_head
+from trainer.maths.logprobs import in_chunks, plain_head
+from trainer.models.packing import Packed, packed_hidden
 
 
 class Positions(NamedTuple):
@@ -58,23 +61,73 @@ def text_positions(input_ids_BT: Tensor, lengths_B: Tensor) -> Positions:
     return Positions(row_N, column_N, input_ids_BT[row_N, column_N + 1])
 
 
-def logits_at(model: PreTrainedModel, input_ids_BT: Tensor, positions: Positions) -> Tensor:
-    """(N, V) logits at the positions, in the model's dtype.
+def pack(input_ids_BT: Tensor, lengths_B: Tensor) -> Packed:
+    """The same sequences in one row without padding."""
+    rows = zip(input_ids_BT.tolist(), lengths_B.tolist(), strict=True)
+    return Packed.of_sequences([row[:length] for row, length in rows], input_ids_BT.device)
 
-    Models whose logits are more than a linear head on the trunk (scaling, soft caps) are run in full.
+
+def states_at(
+    trunk: PreTrainedModel, input_ids_BT: Tensor, positions: Positions, packed: Packed | None = None
+) -> Tensor:
+    """(N, D) the trunk's output at the positions.
+
+    Args:
+        trunk: model without a head.
+        input_ids_BT: (B, T) tokens, padding.
+        positions: of the rectangle, whichever way the sequences are run.
+        packed: the same sequences, to be run without padding; the trunk must be one that ``can_pack``.
     """
-    head = plain_head(model)
-    if head is None:
-        full_BTV: Tensor = model(input_ids=input_ids_BT, use_cache=False).logits
-        return full_BTV[positions.row_N, positions.column_N]
-    hidden_BTD = model.base_model(input_ids=input_ids_BT, use_cache=False).last_hidden_state
-    logits_NV: Tensor = head(hidden_BTD[positions.row_N, positions.column_N])
-    return logits_NV
+    if packed is not None:
+        return packed_hidden(trunk, packed)[packed.at(positions.row_N, positions.column_N)]
+    hidden_BTD = trunk(input_ids=input_ids_BT, use_cache=False).last_hidden_state
+    return cast(Tensor, hidden_BTD[positions.row_N, positions.column_N])
 
 
-def logprobs_at(model: PreTrainedModel, input_ids_BT: Tensor, positions: Positions, *, temperature: float) -> Tensor:
-    """(N,) float32 log-probabilities of the target tokens at this temperature, in nats."""
-    return target_logprobs(logits_at(model, input_ids_BT, positions), positions.target_N, temperature)
+def logprobs_at(
+    model: PreTrainedModel,
+    input_ids_BT: Tensor,
+    positions: Positions,
+    *,
+    temperature: float,
+    packed: Packed | None = None,
+) -> Tensor:
+    """(N,) float32 log-probabilities of the target tokens at this temperature, in nats; see ``statistics_at``."""
+
+    def read(logits_CV: Tensor, target_C: Tensor) -> tuple[Tensor]:
+        return (target_logprobs(logits_CV, target_C, temperature),)
+
+    return _read(model, input_ids_BT, positions, packed, read)[0]
+
+
+def statistics_at(
+    model: PreTrainedModel,
+    input_ids_BT: Tensor,
+    positions: Positions,
+    *,
+    temperature: float,
+    packed: Packed | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of the target tokens, and entropies of the distributions that they were drawn from.
+
+    Models whose logits are more than a linear head on the trunk (scaling, soft caps) are run in full, with padding.
+
+    Args:
+        model: causal language model.
+        input_ids_BT: (B, T) tokens, padding.
+        positions: where to read.
+        temperature: of the logits.
+        packed: the same sequences, to be run without padding.
+
+    Returns:
+        Both (N,) float32, in nats.
+    """
+
+    def read(logits_CV: Tensor, target_C: Tensor) -> tuple[Tensor, Tensor]:
+        return target_logprobs(logits_CV, target_C, temperature), entropies(logits_CV, temperature)
+
+    logprobs_N, entropies_N = _read(model, input_ids_BT, positions, packed, read)
+    return logprobs_N, entropies_N
 
 
 def target_logprobs(logits_NV: Tensor, target_N: Tensor, temperature: float) -> Tensor:
@@ -97,3 +150,24 @@ def to_actions(entries_N: Tensor, mask_BA: Tensor) -> Tensor:
 def _tempered(logits_NV: Tensor, temperature: float) -> Tensor:
     logits_NV = logits_NV.float()
     return logits_NV if temperature == 1.0 else logits_NV / temperature
+
+
+def _read(
+    model: PreTrainedModel,
+    input_ids_BT: Tensor,
+    positions: Positions,
+    packed: Packed | None,
+    read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+) -> tuple[Tensor, ...]:
+    """What ``read`` makes of (C, V) logits in the model's dtype and (C,) targets, for all positions."""
+    head = plain_head(model)
+    if head is None:
+        full_BTV: Tensor = model(input_ids=input_ids_BT, use_cache=False).logits
+        return read(full_BTV[positions.row_N, positions.column_N], positions.target_N)
+    states_ND = states_at(model.base_model, input_ids_BT, positions, packed)
+    vocabulary = int(cast(Tensor, head.weight).shape[0])
+
+    def read_states(states_CD: Tensor, target_C: Tensor) -> tuple[Tensor, ...]:
+        return read(head(states_CD), target_C)
+
+    return in_chunks(read_states, vocabulary, states_ND, positions.target_N)

@@ -111,6 +111,10 @@ class ScalarModel(nn.Module):
         """
         return self._scalars(packed_hidden(self.trunk, packed)[packed.last_S])
 
+    def of_states(self, states_ND: Tensor) -> Tensor:
+        """Return (N,) float32: the scalar of each of the trunk's outputs, minus ``bias``."""
+        return self._scalars(states_ND)
+
     def _hidden(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
         output = self.trunk(
             input_ids=input_ids_BT,

@@ -7,7 +7,6 @@ Dimension letters: B episodes, T tokens, A actions of the longest completion, N 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,15 +16,14 @@ from transformers import PreTrainedModel
 from trainer.maths.advantages import gae, penalise_missing_eos, token_rewards, whiten
 from trainer.maths.logprobs import kl_k3
 from trainer.maths.win_rates import rank_correlation
-from trainer.models.actions import action_positions, entropies, logits_at, target_logprobs, to_actions
+from trainer.models.actions import Positions, action_positions, logprobs_at, pack, states_at, statistics_at, to_actions
 from trainer.models.ensemble import RewardEnsemble, combined, members_of
+from trainer.models.packing import Packed
 from trainer.models.scalar import ScalarModel
+from trainer.ppo.passes import can_all_pack, passes
 from trainer.rollouts.rollout import Rollout
 from trainer.running.distributed import ALONE, World
 from trainer.settings.ppo import PpoSettings
-
-PASS_COST_TOKENS = {"cpu": 96, "cuda": 4096}
-"""Tokens of padding that take as long as one more pass through a model; CPU from a 1 M parameter one, GPU a guess."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +83,9 @@ def score_rollout(
     temperature: float,
     micro_batch_tokens: int,
     world: World = ALONE,
+    packed: bool = True,
 ) -> Scored:
-    """Run policy, reference, value and reward model over the rollout, shortest rows first so that little is padding.
+    """Run policy, reference, value and reward model over the rollout, a few rows at a time.
 
     Args:
         rollout: on the models' device.
@@ -97,32 +96,34 @@ def score_rollout(
         temperature: of both policies' logits.
         micro_batch_tokens: most tokens in one pass.
         world: processes that share each pass's rows; every one gets the figures of all.
+        packed: without padding, where all models can.
     """
     ids_BT, mask_BA = rollout.input_ids_BT, rollout.action_mask_BA
     columns = {name: torch.zeros(mask_BA.shape, device=ids_BT.device) for name in ("new", "ref", "value", "entropy")}
     judges = members_of(reward) if reward is not None else []
     scores_MB = torch.zeros(len(judges), len(ids_BT), device=ids_BT.device)
     lengths_B = rollout.lengths_B
-    for together in length_batches(lengths_B, micro_batch_tokens * world.size):
+    packed = packed and can_all_pack(policy, reference, *filter(None, (value, *judges)))
+    for together in passes(lengths_B, micro_batch_tokens * world.size, packed=packed):
         rows, weight = world.share(together)
-        width = int(lengths_B[rows].max())
-        part_BT, part_mask_BA = ids_BT[rows, :width], mask_BA[rows]
+        part_B, part_mask_BA = lengths_B[rows], mask_BA[rows]
+        part_BT = ids_BT[rows, : int(part_B.max())]
+        row = pack(part_BT, part_B) if packed else None
         positions = action_positions(part_BT, rollout.prompt_tokens_B[rows], part_mask_BA)
-        logits_NV = logits_at(policy, part_BT, positions)
-        ref_logits_NV = logits_at(reference, part_BT, positions)
-        all_BT = torch.ones_like(part_BT)  # padding is on the right, where causality already hides it
-        flat = {
-            "new": target_logprobs(logits_NV, positions.target_N, temperature),
-            "ref": target_logprobs(ref_logits_NV, positions.target_N, temperature),
-            "entropy": entropies(logits_NV, temperature),
-        }
+        flat = dict(
+            zip(
+                ("new", "entropy"),
+                statistics_at(policy, part_BT, positions, temperature=temperature, packed=row),
+                strict=True,
+            )
+        )
+        flat["ref"] = logprobs_at(reference, part_BT, positions, temperature=temperature, packed=row)
         if value is not None:
-            flat["value"] = value(part_BT, all_BT)[positions.row_N, positions.column_N]
+            flat["value"] = value.of_states(states_at(value.trunk, part_BT, positions, row))
         for name, entries_N in flat.items():
             columns[name][rows] = weight * to_actions(entries_N, part_mask_BA)
-        real_BT = torch.arange(width, device=ids_BT.device) < lengths_B[rows][:, None]
         for scores_B, judge in zip(scores_MB, judges, strict=True):
-            scores_B[rows] = weight * _last_scalars(judge, part_BT, all_BT, real_BT)
+            scores_B[rows] = weight * _last_scalars(judge, part_BT, part_B, row)
     # Each entry is 0 in all processes but one, so these sums are exact.
     scores, spread_B = combined(reward, world.sum(scores_MB)) if reward is not None else (None, None)
     return Scored(
@@ -209,30 +210,10 @@ def sampler_gap(logprobs_BA: Tensor, sampler_logprobs_BA: Tensor, mask_BA: Tenso
     }
 
 
-def length_batches(lengths_B: Tensor, micro_batch_tokens: int) -> Iterator[Tensor]:
-    """Row indices in order of length, cut into passes.
-
-    A pass is cut off where rows x longest row would pass the budget (one row at least), or where the padding that
-    longer rows bring to the shorter ones would cost more than a pass of their own.
-    """
-    order = torch.argsort(lengths_B, stable=True)
-    lengths = lengths_B[order].tolist()
-    start, padding, most_padding = 0, 0, PASS_COST_TOKENS[lengths_B.device.type]
-    for end in range(1, len(lengths) + 1):
-        if end < len(lengths):
-            padding += (lengths[end] - lengths[end - 1]) * (end - start)
-            fits = lengths[end] * (end + 1 - start) <= micro_batch_tokens
-            if fits and padding <= most_padding:
-                continue
-        yield order[start:end]
-        start, padding = end, 0
-
-
-def _last_scalars(model: ScalarModel, ids_BT: Tensor, all_BT: Tensor, real_BT: Tensor) -> Tensor:
-    """(B,) the scalar at each row's last real token; the forward itself needs no mask (see ``score_rollout``)."""
-    rows_B = torch.arange(len(ids_BT), device=ids_BT.device)
-    scalars_BT: Tensor = model(ids_BT, all_BT)
-    return scalars_BT[rows_B, real_BT.sum(1) - 1]
+def _last_scalars(model: ScalarModel, ids_BT: Tensor, lengths_B: Tensor, packed: Packed | None) -> Tensor:
+    """(B,) the scalar at each row's last real token."""
+    last = Positions(torch.arange(len(ids_BT), device=ids_BT.device), lengths_B - 1, lengths_B)  # nothing is predicted
+    return model.of_states(states_at(model.trunk, ids_BT, last, packed))
 
 
 def _objective_metrics(

@@ -44,6 +44,7 @@ from trainer.ppo.spending import spent
 from trainer.ppo.step import warmed_up
 from trainer.ppo.updates import spoilt, take_steps
 from trainer.rollouts.rollout import Rollout
+from trainer.running.allocation import keep_freed_memory
 from trainer.running.optimization import set_lr
 from trainer.running.progress import Progress
 from trainer.running.run import Run, open_run
@@ -75,6 +76,7 @@ def run_ppo(
         Diverged: a guard stopped the run before there was a good checkpoint.
         WhetstoneError: an input is missing, unusable or does not fit the others.
     """
+    keep_freed_memory()
     with open_run("ppo", settings, input_files(settings)) as this:
         job = build_job(
             settings,
@@ -143,6 +145,7 @@ def iterate(
             temperature=settings.temperature,
             micro_batch_tokens=settings.micro_batch_tokens,
             world=job.world,
+            packed=settings.packed,
         )
         if reward_fn is None:
             assert scored.scores_B is not None

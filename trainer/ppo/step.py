@@ -20,9 +20,11 @@ from transformers import PreTrainedModel
 from feedback.errors import Diverged
 from trainer.maths.losses import language_model_loss, policy_loss, value_loss
 from trainer.maths.shards import clip_gradient, gradient_norm
-from trainer.models.actions import action_positions, logprobs_at, text_positions, to_actions
+from trainer.models.actions import action_positions, logprobs_at, pack, states_at, text_positions, to_actions
+from trainer.models.packing import can_pack
 from trainer.models.scalar import ScalarModel
-from trainer.ppo.experience import Experience, length_batches
+from trainer.ppo.experience import Experience
+from trainer.ppo.passes import can_all_pack, passes
 from trainer.running.distributed import ALONE, World
 from trainer.settings.ppo import PpoSettings
 
@@ -82,7 +84,12 @@ def minibatch_step(
         ppo_gradients = [p.grad for p in policy_parameters]
         learner.policy.zero_grad(set_to_none=True)
         metrics["ppo/ptx/loss"] = accumulate_ptx(
-            learner.policy, text, coef=settings.ptx_coef, micro_batch_tokens=settings.micro_batch_tokens, world=world
+            learner.policy,
+            text,
+            coef=settings.ptx_coef,
+            micro_batch_tokens=settings.micro_batch_tokens,
+            world=world,
+            packed=settings.packed,
         )
         world.sum_gradients(policy_parameters)
         metrics["ppo/grad_norm/ptx"] = _norm(policy_parameters)
@@ -105,21 +112,24 @@ def _accumulate_ppo(
     actions = experience.mask_BA[rows_B].sum()
     totals: dict[str, Tensor] = {}
     largest = torch.zeros(())
-    for part in length_batches(experience.lengths_B[rows_B], settings.micro_batch_tokens * world.size):
+    packed = settings.packed and can_all_pack(learner.policy, learner.value)
+    for part in passes(experience.lengths_B[rows_B], settings.micro_batch_tokens * world.size, packed=packed):
         rows, weight = world.share(rows_B[part])
-        ids_BT = experience.input_ids_BT[rows, : int(experience.lengths_B[rows].max())]
+        lengths_B = experience.lengths_B[rows]
+        ids_BT = experience.input_ids_BT[rows, : int(lengths_B.max())]
+        row = pack(ids_BT, lengths_B) if packed else None
         mask_BA = experience.mask_BA[rows]
         positions = action_positions(ids_BT, experience.prompt_tokens_B[rows], mask_BA)
-        new_N = logprobs_at(learner.policy, ids_BT, positions, temperature=settings.temperature)
+        new_N = logprobs_at(learner.policy, ids_BT, positions, temperature=settings.temperature, packed=row)
         logprobs_BA = to_actions(new_N, mask_BA)
         old_BA = experience.old_logprobs_BA[rows]
         policy = policy_loss(
             logprobs_BA, old_BA, experience.advantages_BA[rows], mask_BA, clip=settings.clip, tokens=actions
         )
         (weight * policy.loss).backward()  # type: ignore[no-untyped-call]
-        values_BT = learner.value(ids_BT, torch.ones_like(ids_BT))
+        values_N = learner.value.of_states(states_at(learner.value.trunk, ids_BT, positions, row))
         value = value_loss(
-            to_actions(values_BT[positions.row_N, positions.column_N], mask_BA),
+            to_actions(values_N, mask_BA),
             experience.old_values_BA[rows],
             experience.returns_BA[rows],
             mask_BA,
@@ -143,7 +153,13 @@ def _accumulate_ppo(
 
 
 def accumulate_ptx(
-    model: PreTrainedModel, text: Text, *, coef: float, micro_batch_tokens: int, world: World = ALONE
+    model: PreTrainedModel,
+    text: Text,
+    *,
+    coef: float,
+    micro_batch_tokens: int,
+    world: World = ALONE,
+    packed: bool = True,
 ) -> Tensor:
     """Add ``coef`` times the gradient of the mean loss over the blocks' predicted tokens.
 
@@ -153,17 +169,20 @@ def accumulate_ptx(
         coef: weight of the loss.
         micro_batch_tokens: most tokens in one pass.
         world: processes that share the blocks; gradients are theirs and not summed here.
+        packed: without padding, where the model can.
 
     Returns:
         () the loss of all blocks without its coefficient, in nats per token.
     """
     tokens = (text.lengths_S - 1).sum()
     total = torch.zeros((), device=text.ids_ST.device)
-    for together in length_batches(text.lengths_S, micro_batch_tokens * world.size):
+    packed = packed and can_pack(model)
+    for together in passes(text.lengths_S, micro_batch_tokens * world.size, packed=packed):
         rows, weight = world.share(together)
         lengths_S = text.lengths_S[rows]
         part_ST = text.ids_ST[rows, : int(lengths_S.max())]
-        logprobs_N = logprobs_at(model, part_ST, text_positions(part_ST, lengths_S), temperature=1.0)
+        row = pack(part_ST, lengths_S) if packed else None
+        logprobs_N = logprobs_at(model, part_ST, text_positions(part_ST, lengths_S), temperature=1.0, packed=row)
         loss = language_model_loss(logprobs_N, torch.ones_like(logprobs_N), tokens)
         (weight * coef * loss).backward()  # type: ignore[no-untyped-call]
         total += weight * loss.detach()

@@ -106,6 +106,9 @@ class PpoSettings(TrainingSettings, LimitSettings, LoraSettings, GuardSettings):
     """Memory of vLLM's KV cache, on CPUs and on GPUs, where the trainer's models lie beside it."""
     sampler_batch_size: int = Field(0, ge=0)
     """Rows that the transformers sampler decodes at once, which bounds its KV cache; 0 takes all."""
+    packed: bool = True
+    """Run sequences without padding where the architecture allows it, in scoring, PPO and pretraining passes; the
+    gradient is the same to rounding."""
     micro_batch_tokens: int = Field(8192, gt=0)
     """Most tokens, padding included, in one forward pass; bounds memory, does not change the gradient."""
 

@@ -44,7 +44,8 @@ from trainer.models.actions import logprobs_at, text_positions
 from trainer.models.ensemble import RewardEnsemble, load_reward
 from trainer.models.policies import load_policy, load_tokenizer, require_same_tokenizer
 from trainer.models.scalar import ScalarModel
-from trainer.ppo.experience import Scored, length_batches, score_rollout
+from trainer.ppo.experience import Scored, score_rollout
+from trainer.ppo.passes import length_batches
 from trainer.ppo.step import Text
 from trainer.rollouts.rollout import Rollout
 from trainer.rollouts.transformers_sampler import TransformersSampler

@@ -11,7 +11,6 @@ import time
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,7 +19,7 @@ from trainer.data.batches import EpochOrder
 from trainer.data.bpe import train_tokenizer
 from trainer.data.rows import BadRows
 from trainer.data.text import TextBlocks, read_documents, read_text_blocks, read_text_documents
-from trainer.models.actions import logits_at, text_positions
+from trainer.models.actions import logprobs_at, text_positions
 from trainer.models.policies import load_policy, load_tokenizer, save_policy, save_tokenizer
 from trainer.running.distributed import ALONE, World
 from trainer.running.loop import optimize, precision
@@ -97,7 +96,7 @@ def text_loss(model: PreTrainedModel, input_ids_BT: Tensor, lengths_B: Tensor, t
     """
     ids_BT, lengths_B = input_ids_BT.to(model.device), lengths_B.to(model.device)
     positions = text_positions(ids_BT, lengths_B)
-    total = F.cross_entropy(logits_at(model, ids_BT, positions).float(), positions.target_N, reduction="sum")
+    total = -logprobs_at(model, ids_BT, positions, temperature=1.0).sum()
     return total / (tokens or len(positions.target_N))
 
 

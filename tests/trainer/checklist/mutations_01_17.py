@@ -83,7 +83,7 @@ FIRST = [
     ),
     Mutation(
         6, "trainer.ppo.experience",
-        "real_BT = torch.arange(width, device=ids_BT.device) < lengths_B[rows][:, None]", "real_BT = part_BT != 0",
+        "lengths_B - 1, lengths_B)  # nothing", "(ids_BT != 0).sum(1) - 1, lengths_B)  # nothing",
         "the end is found by counting tokens that are not padding",
     ),
     Mutation(
@@ -154,14 +154,14 @@ FIRST = [
     ),
     Mutation(
         11, "trainer.ppo.experience",
-        '"ref": target_logprobs(ref_logits_NV, positions.target_N, temperature)',
-        '"ref": target_logprobs(ref_logits_NV, positions.target_N, 1.0)',
+        "logprobs_at(reference, part_BT, positions, temperature=temperature, packed=row)",
+        "logprobs_at(reference, part_BT, positions, temperature=1.0, packed=row)",
         "the reference is read at temperature 1",
     ),
     Mutation(
         11, "trainer.ppo.step",
-        "logprobs_at(learner.policy, ids_BT, positions, temperature=settings.temperature)",
-        "logprobs_at(learner.policy, ids_BT, positions, temperature=1.0)",
+        "logprobs_at(learner.policy, ids_BT, positions, temperature=settings.temperature, packed=row)",
+        "logprobs_at(learner.policy, ids_BT, positions, temperature=1.0, packed=row)",
         "the new log-probabilities are read at temperature 1",
     ),
     Mutation(

@@ -13,7 +13,6 @@ from trainer.models.policies import load_policy
 from trainer.models.scalar import ScalarModel
 from trainer.ppo.experience import (
     importance_weights,
-    length_batches,
     make_experience,
     sampler_gap,
     score_rollout,
@@ -71,6 +70,29 @@ def test_every_pass_equals_the_plain_one_whatever_the_micro_batch(tiny_policy_di
             assert torch.allclose(
                 scored.values_BA[row, :actions], values[row, prompt - 1 : prompt - 1 + actions], atol=1e-4
             )
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [8192, 50])
+def test_packed_figures_equal_padded_ones(
+    tiny_policy_dir: Path, tiny_reward_dir: Path, micro_batch_tokens: int
+) -> None:
+    rollout, policy, reward = sample(tiny_policy_dir), load_policy(tiny_policy_dir), ScalarModel.load(tiny_reward_dir)
+    one, other = (
+        score_rollout(
+            rollout,
+            policy=policy,
+            reference=policy,
+            value=reward,
+            reward=reward,
+            temperature=0.7,
+            micro_batch_tokens=micro_batch_tokens,
+            packed=packed,
+        )
+        for packed in (False, True)
+    )
+    for name in ("logprobs_BA", "ref_logprobs_BA", "values_BA", "entropies_BA", "scores_B"):
+        assert torch.allclose(getattr(one, name), getattr(other, name), atol=2e-5), name
+        assert getattr(one, name).abs().sum() > 0
 
 
 def test_against_itself_the_kl_is_exactly_zero(tiny_policy_dir: Path, tiny_reward_dir: Path) -> None:
@@ -182,20 +204,6 @@ def test_k1_in_the_reward_is_unbiased_for_a_known_bandit() -> None:
     k1 = (p.log() - q.log())[arms]
     error = k1.std().item() / 20_000**0.5
     assert abs(k1.mean().item() - truth) < 3 * error
-
-
-def test_length_batches_visit_every_row_once_within_the_budget() -> None:
-    lengths = torch.tensor([9, 2, 5, 7, 2, 30])
-    batches = list(length_batches(lengths, 20))
-    assert sorted(torch.cat(batches).tolist()) == list(range(6))
-    assert all(int(lengths[rows].max()) * len(rows) <= 20 or len(rows) == 1 for rows in batches)
-
-
-def test_short_rows_are_not_padded_to_long_ones_when_a_pass_of_their_own_is_cheaper() -> None:
-    lengths = torch.tensor([20] * 10 + [60] * 6)
-    batches = list(length_batches(lengths, 10_000))
-    assert [len(rows) for rows in batches] == [10, 6]
-    assert len(list(length_batches(torch.tensor([20, 21, 22, 23]), 10_000))) == 1
 
 
 def test_value_model_off_gives_zero_values_and_monte_carlo_advantages(tiny_policy_dir: Path) -> None:

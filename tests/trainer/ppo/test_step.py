@@ -106,6 +106,24 @@ def test_mixed_gradient_is_ppo_plus_coefficient_times_language_model(
     assert metrics["ppo/grad_norm/ptx"].item() == pytest.approx(text_norm, rel=1e-4)
 
 
+@pytest.mark.parametrize("micro_batch_tokens", [8192, 30])
+def test_packed_gradients_and_metrics_equal_padded_ones(
+    tiny_policy_dir: Path, tiny_reward_dir: Path, micro_batch_tokens: int
+) -> None:
+    told = {"ptx_coef": 1.0, "micro_batch_tokens": micro_batch_tokens}
+    padded, packed = (learner(tiny_policy_dir, tiny_reward_dir) for _ in range(2))
+    one = minibatch_step(padded, experience(), torch.arange(ROWS), TEXT, settings(packed=False, **told))
+    other = minibatch_step(packed, experience(), torch.arange(ROWS), TEXT, settings(packed=True, **told))
+    for model, same in ((padded.policy, packed.policy), (padded.value, packed.value)):
+        first, second = gradients(model), gradients(same)
+        assert first.keys() == second.keys()
+        largest = max(float(gradient.abs().max()) for gradient in first.values())
+        for name, gradient in first.items():
+            assert float((gradient - second[name]).abs().max()) <= 1e-5 * max(largest, 1.0), name
+    for name, value in one.items():
+        assert other[name].item() == pytest.approx(value.item(), rel=1e-5, abs=1e-5), name
+
+
 @pytest.mark.parametrize("micro_batch_tokens", [1, 20, 37])
 def test_gradients_of_actor_critic_and_text_do_not_depend_on_the_micro_batch(
     tiny_policy_dir: Path, tiny_reward_dir: Path, micro_batch_tokens: int
