@@ -7,7 +7,7 @@ import pytest
 from feedback.errors import ConfigError
 from trainer.__main__ import STAGES, _settings_class
 from trainer.settings.presets import PRESETS, resolve
-from trainer.settings.stages import RewardSettings
+from trainer.settings.stages import EnsembleSettings, RewardSettings
 
 
 def test_given_beats_preset_beats_default() -> None:
@@ -60,3 +60,11 @@ def test_the_table_in_the_documentation_holds_the_values_that_run() -> None:
     for preset in ("paper-6b", "paper-175b", "small"):
         changed = {(s, f) for s in ("sft", "start", "reward", "ppo") for f in PRESETS[preset][s]}
         assert changed <= named, f"{preset} changes what the table does not show: {changed - named}"
+
+
+def test_members_of_an_ensemble_are_trained_as_a_reward_model_is() -> None:
+    for preset in PRESETS:
+        one = resolve("reward", RewardSettings, preset, {"output": "o", "policy": "p", "preferences": ["d"]})
+        several = resolve("ensemble", EnsembleSettings, preset, {"output": "o", "policy": "p", "preferences": ["d"]})
+        different = {name for name in RewardSettings.model_fields if getattr(one, name) != getattr(several, name)}
+        assert different == {"bootstrap"}

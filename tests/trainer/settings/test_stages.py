@@ -5,6 +5,7 @@ from pydantic import BaseModel, ValidationError
 
 from trainer.settings import stages as settings
 from trainer.settings.stages import (
+    EnsembleSettings,
     PretrainSettings,
     RewardSettings,
     ScoreSettings,
@@ -13,7 +14,7 @@ from trainer.settings.stages import (
     StartSettings,
 )
 
-STAGES = [PretrainSettings, SftSettings, StartSettings, RewardSettings, ScoreSettings]
+STAGES = [PretrainSettings, SftSettings, StartSettings, RewardSettings, EnsembleSettings, ScoreSettings]
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -53,6 +54,7 @@ def test_settings_cannot_be_changed_or_misspelt() -> None:
         (settings.TrainingSettings, {"adam_eps": 0}),
         (SftSettings, {"policy": "p", "demonstrations": ["d"], "lr": -1e-5}),
         (RewardSettings, {"preferences": ["p"], "batch_size": 0}),
+        (EnsembleSettings, {"preferences": ["p"], "members": 1}),
         (PretrainSettings, {"text": ["t"], "vocab_size": 100}),
     ],
 )
