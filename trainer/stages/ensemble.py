@@ -60,8 +60,10 @@ def run(settings: EnsembleSettings) -> dict[str, Any]:
         limits = limits.within(ScalarModel.load(places[0]).context_tokens)
         parts = reward.read_parts(settings, tokenizer, limits, counts)
         chosen = random.Random(settings.seed).sample(parts.train, min(_SCALED_ON, len(parts.train)))
+        naming = reward.naming_of(settings, tokenizer, limits, parts.train)
+        asked = [naming(groups, 0.0) for groups in (chosen, parts.valid)]
         pad_id = int(tokenizer.pad_token_id)
-        judged = [_judged(place, [chosen, parts.valid], pad_id, settings, run.device) for place in places]
+        judged = [_judged(place, asked, pad_id, settings, run.device) for place in places]
         factors = common_scale([deviation_within(train) for train, _ in judged])
         if run.world.main:
             write_members(run.directory, places, factors)

@@ -62,7 +62,7 @@ def run(settings: RewardSettings) -> dict[str, Any]:
         pad_id = int(tokenizer.pad_token_id)
         order = EpochOrder(len(chosen.groups), _batch_size(settings), settings.seed)
         tie = _tie(chosen.groups, settings)
-        naming = _naming(settings, tokenizer, limits, parts.train)
+        naming = naming_of(settings, tokenizer, limits, parts.train)
         groups = naming(chosen.groups, settings.unnamed_share)
         labelers = whose(groups, settings, run.world)
         gradient = KwiseGradient(model, groups, order, settings, pad_id, run.world, tie, labelers)
@@ -177,7 +177,7 @@ def _model(settings: RewardSettings, device: torch.device) -> ScalarModel:
     return ScalarModel.from_policy(str(settings.policy), device=device)
 
 
-def _naming(
+def naming_of(
     settings: RewardSettings, tokenizer: PreTrainedTokenizerBase, limits: Limits, train: Sequence[PreferenceGroup]
 ) -> Callable[[Sequence[PreferenceGroup], float], list[PreferenceGroup]]:
     """Return what names the labeler group in prompts, all but a share of them; nothing does without ``condition``."""
