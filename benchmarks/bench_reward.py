@@ -3,8 +3,9 @@
 Both start from the same weights (a Llama of 1.18 M parameters in float32) and take the same optimizer steps on the same
 prompts with all pairs of their completions; TRL runs two sequences a pair, ours one a completion, and by default each
 prompt once. Quality comes first: held-out accuracy and loss after the same prompts, over several seeds. Then speed, on
-one thread: each side is a process that stays and takes turns, so that both see the same neighbours; start-up and the
-first turn are left out. ``padded`` is ours with ``--no-packed``: a padded row for each completion.
+one thread: each side is a process that stays and takes turns, so that both see the same neighbours; start-up, the
+first turn and the last, which saves, are left out. ``padded`` is ours with ``--no-packed``: a padded row for each
+completion.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from trainer.models.scalar import ScalarModel
 
 DIRECTORY = ROOT / "var" / "bench" / "reward"
 PEERS = Path(sys.prefix) / "peers"
-TURNS, STEPS_A_TURN = 7, 1
+TURNS, STEPS_A_TURN = 8, 1
 QUALITY = Setting(k=4, tokens=32, prompts=8, steps=40)
 SPEED = {
     "k2": Setting(k=2, tokens=32, prompts=32, steps=TURNS * STEPS_A_TURN),
@@ -62,42 +62,52 @@ def main() -> None:
     if not given.go_on:
         shutil.rmtree(DIRECTORY, ignore_errors=True)
     problem = ready(Problem(DIRECTORY / "problem"))
-    learned = [
-        kept(f"quality-{seed}", partial(quality, problem, replace(QUALITY, seed=seed)))
-        for seed in tqdm(given.seeds, desc="quality", unit="seed")
-    ]
-    fast = {
-        name: speed_of(kept(f"speed-{name}", partial(turns_of, problem, name, SPEED[name])))
-        for name in tqdm(given.settings, desc="speed", unit="setting")
-    }
+    learned = {f"quality-{seed}": replace(QUALITY, seed=seed) for seed in given.seeds}
+    fast = {f"speed-{name}": SPEED[name] for name in given.settings}
+    found = measure(problem, learned | fast)
     start = LlamaForCausalLM.from_pretrained(problem.directory / "policy")
     figures = {
-        "quality": compare(learned), "speed": fast, "parameters": sum(p.numel() for p in start.parameters()),
+        "quality": compare([found[name] for name in learned]),
+        "speed": {name: speed_of(found[f"speed-{name}"], SPEED[name]) for name in given.settings},
+        "parameters": sum(p.numel() for p in start.parameters()),
         "load_average": os.getloadavg(), "cores": os.cpu_count(),
     }  # fmt: skip
     report("reward", figures, bars(figures))
 
 
-def kept(name: str, measure: Callable[[], Any]) -> Any:
-    """Return what was measured under this name, or measure and keep it."""
-    path = DIRECTORY / f"{name}.json"
-    if not path.is_file():
+def measure(problem: Problem, pieces: Mapping[str, Setting]) -> dict[str, Any]:
+    """Return what each piece gave, those kept from an interrupted run without doing them again.
+
+    Each side is one process for all pieces, and waits where it has no turn.
+    """
+    todo = {name: setting for name, setting in pieces.items() if not (DIRECTORY / f"{name}.json").is_file()}
+    for name, setting in todo.items():
         shutil.rmtree(DIRECTORY / name, ignore_errors=True)
-        path.write_text(json.dumps(measure()))
-        log(f"{name} measured")
-    return json.loads(path.read_text())
-
-
-def quality(problem: Problem, setting: Setting) -> dict[str, dict[str, float]]:
-    """Train both sides on one seed's rows; return each one's held-out accuracy and loss."""
-    directory = write(setting, problem, DIRECTORY / f"quality-{setting.seed}")
-    rows = draw(setting, problem, HELD_OUT, seed=10_000 + setting.seed)
+        write(setting, problem, DIRECTORY / name)
     with ExitStack() as stack:
-        workers = {side: stack.enter_context(worker(problem, directory, side)) for side in SIDES[:2]}
-        for each in workers.values():
-            each.go(setting.steps)
-        for each in workers.values():
-            each.join()
+        workers = {}
+        for side in SIDES:
+            if data := [DIRECTORY / name for name in todo if side in sides_of(name)]:
+                workers[side] = stack.enter_context(worker(problem, data, side))
+        for name, setting in tqdm(todo.items(), desc="reward", unit="piece"):
+            own = {side: workers[side] for side in sides_of(name)}
+            done = quality(problem, setting, own) if name.startswith("quality") else turns(own)
+            (DIRECTORY / f"{name}.json").write_text(json.dumps(done))
+            log(f"{name} measured")
+    return {name: json.loads((DIRECTORY / f"{name}.json").read_text()) for name in pieces}
+
+
+def sides_of(name: str) -> tuple[str, ...]:
+    """Return who takes part in a piece: padded rows are as good as packed ones, and long ones are left out."""
+    return SIDES if name.startswith("speed") and not name.endswith("long") else SIDES[:2]
+
+
+def quality(problem: Problem, setting: Setting, workers: Mapping[str, Worker]) -> dict[str, dict[str, float]]:
+    """Train both sides on one seed's rows; return each one's held-out accuracy and loss."""
+    directory = DIRECTORY / f"quality-{setting.seed}"
+    rows = draw(setting, problem, HELD_OUT, seed=10_000 + setting.seed)
+    for each in workers.values():
+        each.go(setting.steps)
     return {
         "trl": judged(scalar_model(directory / "trl" / "reward"), rows),
         "packed": judged(ScalarModel.load(directory / "packed" / "reward"), rows),
@@ -116,37 +126,32 @@ def judged(model: ScalarModel, rows: Sequence[Ranked]) -> dict[str, float]:
     return {"accuracy": statistics.fmean(hits), "loss": statistics.fmean(losses)}
 
 
-def turns_of(problem: Problem, name: str, setting: Setting) -> dict[str, list[Turn]]:
-    """Let the sides take turns; return each one's costs without its first. Long rows are not measured padded."""
-    directory = write(setting, problem, DIRECTORY / f"speed-{name}")
-    sides = SIDES[:2] if name.endswith("_long") else SIDES
-    found: dict[str, list[Turn]] = {side: [] for side in sides}
-    with ExitStack() as stack:
-        workers = {side: stack.enter_context(worker(problem, directory, side)) for side in found}
-        for number in range(TURNS):
-            for side, each in workers.items():
-                turn = each.go(STEPS_A_TURN) | {"load_average": os.getloadavg()[0]}
-                if number:
-                    found[side].append(turn)
+def turns(workers: Mapping[str, Worker]) -> dict[str, list[Turn]]:
+    """Let the sides take turns; return what each one's cost, without the first and the last: they load and save."""
+    found: dict[str, list[Turn]] = {side: [] for side in workers}
+    for number in range(TURNS):
+        for side, each in workers.items():
+            turn = each.go(STEPS_A_TURN) | {"load_average": os.getloadavg()[0]}
+            if 0 < number < TURNS - 1:
+                found[side].append(turn)
     return found
 
 
-def worker(problem: Problem, directory: Path, side: str) -> Worker:
-    """Start one side's process on the rows in a directory."""
-    output = directory / side
-    output.mkdir()
-    given = {"problem": str(problem.directory), "data": str(directory), "output": str(output)}
+def worker(problem: Problem, data: Sequence[Path], side: str) -> Worker:
+    """Start one side's process on the rows in these directories."""
+    for each in data:
+        (each / side).mkdir()
     module = "benchmarks.peers.trl_reward" if side == "trl" else "benchmarks.reward_ours"
     path = [str(PEERS / "trl-1.16.0"), str(PEERS / "shared"), str(ROOT)] if side == "trl" else [str(ROOT)]
     environment = {
         "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }  # fmt: skip
-    options = given | {"settings": {"packed": side == "packed"}}
-    return Worker([sys.executable, "-m", module, json.dumps(options)], environment, output / "log.txt")
+    given = {"problem": str(problem.directory), "data": [str(each) for each in data], "side": side}
+    return Worker([sys.executable, "-m", module, json.dumps(given)], environment, DIRECTORY / f"{side}.log")
 
 
-def speed_of(turns: Mapping[str, Sequence[Turn]]) -> dict[str, Any]:
+def speed_of(turns: Mapping[str, Sequence[Turn]], setting: Setting) -> dict[str, Any]:
     """Return each side's pairs per CPU-second (median, least, most) and ours as multiples of TRL's median.
 
     Raises:
@@ -156,11 +161,10 @@ def speed_of(turns: Mapping[str, Sequence[Turn]]) -> dict[str, Any]:
     for side, each in turns.items():
         if any(turn["steps_per_iteration"] != [1.0] for turn in each):
             raise ValueError(f"{side} did not take one optimizer step each time: {each}")
-        rates = [turn["episodes"] / turn["cpu_s"] for turn in each]
+        rates = [STEPS_A_TURN * setting.pairs / turn["cpu_s"] for turn in each]
         found[side] = {
             "pairs_per_cpu_s": statistics.median(rates), "least": min(rates), "most": max(rates), "turns": len(rates),
-            "pairs_per_wall_s": statistics.median(turn["episodes"] / turn["wall_s"] for turn in each),
-            "peak_rss_mib": max(turn["peak_rss_mib"] for turn in each),
+            "pairs_per_wall_s": statistics.median(STEPS_A_TURN * setting.pairs / turn["wall_s"] for turn in each),
             "load_average": max(turn["load_average"] for turn in each),
         }  # fmt: skip
     slow = found["trl"]["pairs_per_cpu_s"]

@@ -50,8 +50,9 @@ class Gate:
         self._left -= 1
 
     def finish(self, **more: Any) -> None:
-        """Answer the last turn."""
+        """Answer the last turn; what follows, if anything, is another training."""
         self._answer(**more)
+        self._left = self._done = 0
 
     def count_steps(self) -> None:
         """Count every step of every optimizer of this process from now on."""
@@ -124,15 +125,6 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()  # waits, and closes both pipes
-
-    def join(self) -> None:
-        """Wait until the process has ended by itself, its results written.
-
-        Raises:
-            RuntimeError: it failed.
-        """
-        if self._process.wait():
-            raise RuntimeError(f"a trainer failed:\n{self._log.read_text()[-3000:]}")
 
     def wait(self) -> None:
         """Wait until the process has written what it leaves behind, and ended.

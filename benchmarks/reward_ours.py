@@ -1,6 +1,7 @@
 """Our reward stage as a process that takes turns (`benchmarks.ppo_gate`), whole: log, progress and guards included.
 
-Argument: a JSON object of ``problem`` and ``data`` (directories), ``output``, and ``settings`` for the stage.
+Argument: a JSON object of ``problem`` (a directory), ``data`` (directories of rows, taken one after the other) and
+``side``: ``packed`` or ``padded``, below which in each of them the reward model is written.
 """
 
 from __future__ import annotations
@@ -12,44 +13,38 @@ from typing import Any
 
 from benchmarks.ppo_gate import Gate
 from benchmarks.reward_world import OPTIMIZER, Setting
-from trainer.running.loop import optimize
 from trainer.settings.stages import RewardSettings
 from trainer.stages import reward
 from trainer.stages.kwise import KwiseGradient
 
 
-def settings(given: dict[str, Any]) -> RewardSettings:
-    """Our names for what both sides are told."""
-    data = Path(given["data"])
+def settings(given: dict[str, Any], data: Path) -> RewardSettings:
+    """Our names for what both sides are told of the rows in a directory."""
     setting = Setting(**json.loads((data / "setting.json").read_text()))
     told = {
-        "output": Path(given["output"]) / "reward", "init_reward": Path(given["problem"]) / "start",
+        "output": data / given["side"] / "reward", "init_reward": Path(given["problem"]) / "start",
         "preferences": [data / "preferences.jsonl"], "batch_size": setting.prompts, "valid_fraction": 0.0,
         "max_prompt_tokens": setting.tokens, "max_completion_tokens": setting.tokens, "seed": setting.seed,
         "micro_batch_tokens": 1 << 20, "checkpoint_every": 0, "threads": 1, "device": "cpu",
+        "packed": given["side"] != "padded",
     }  # fmt: skip
-    return RewardSettings.model_validate(told | OPTIMIZER | given.get("settings", {}))
+    return RewardSettings.model_validate(told | OPTIMIZER)
 
 
 def main(given: dict[str, Any]) -> None:
-    """Train, turn by turn; the stage publishes the reward model."""
-    told = settings(given)
-    gate = Gate(Setting(**json.loads((Path(given["data"]) / "setting.json").read_text())).pairs)
+    """Train on one directory of rows after the other, turn by turn; the stage publishes each reward model."""
+    gate = Gate(1)
 
     class Gated(KwiseGradient):
         def __call__(self) -> dict[str, float]:
             gate.turn()
             return super().__call__()
 
-    def optimized(*args: Any, **kwargs: Any) -> int:
-        start = optimize(*args, **kwargs)
-        gate.finish()
-        return start
-
-    for name, replacement in {"KwiseGradient": Gated, "optimize": optimized}.items():
-        setattr(reward, name, replacement)
+    reward.__dict__["KwiseGradient"] = Gated
     gate.count_steps()
-    reward.run(told)
+    for data in map(Path, given["data"]):
+        reward.run(settings(given, data))
+        gate.finish()
 
 
 if __name__ == "__main__":

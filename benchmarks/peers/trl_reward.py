@@ -1,8 +1,8 @@
 """TRL 1.16's reward trainer as a process that takes turns (`benchmarks.ppo_gate`).
 
 Runs with that version first on the path. Nothing of the trainer is changed but the order of its rows, which is that of
-the file; optimizer and schedule are handed to it and are the very ones that our stage uses. Argument: a JSON object of
-``problem`` and ``data`` (directories) and ``output``.
+the file; optimizer and schedule are handed to it and are the very ones that our stage uses. Argument: a JSON object as
+`benchmarks.reward_ours` takes it; ``side`` is ``trl``.
 """
 
 from __future__ import annotations
@@ -42,35 +42,33 @@ class Turns(TrainerCallback):  # type: ignore[misc] # untyped here
         """Wait for the turn of this step."""
         self.gate.turn()
 
-    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        """Answer the last turn."""
-        self.gate.finish()
-
 
 def main(given: dict[str, Any]) -> None:
-    """Train, turn by turn; write the reward model."""
+    """Train on one directory of rows after the other, turn by turn; write each reward model."""
     torch.set_num_threads(1)
-    problem, data, output = (Path(given[key]) for key in ("problem", "data", "output"))
-    setting = Setting(**json.loads((data / "setting.json").read_text()))
-    gate, ours = Gate(setting.pairs), settings(given)
-    model = LlamaForSequenceClassification.from_pretrained(problem / "value")
-    optimizer = adamw(model, ours, ours.lr)
-    trainer = InOrder(
-        model=model,
-        args=RewardConfig(
-            output_dir=str(output / "trainer"), per_device_train_batch_size=setting.pairs,
-            gradient_accumulation_steps=1, num_train_epochs=1, max_grad_norm=ours.max_grad_norm, save_strategy="no",
-            logging_strategy="no",
-            report_to=[], bf16=False, gradient_checkpointing=False, use_cpu=True, disable_tqdm=True, seed=setting.seed,
-        ),
-        train_dataset=Dataset.from_list(json.loads((data / "pairs.json").read_text())),
-        processing_class=AutoTokenizer.from_pretrained(problem / "policy"),
-        optimizers=(optimizer, LambdaLR(optimizer, Schedule(steps=setting.steps).share)),
-        callbacks=[Turns(gate)],
-    )  # fmt: skip
+    gate, problem = Gate(1), Path(given["problem"])
     gate.count_steps()
-    trainer.train()
-    model.save_pretrained(output / "reward")
+    for data in map(Path, given["data"]):
+        ours, output = settings(given, data), data / given["side"]
+        setting = Setting(**json.loads((data / "setting.json").read_text()))
+        model = LlamaForSequenceClassification.from_pretrained(problem / "value")
+        optimizer = adamw(model, ours, ours.lr)
+        trainer = InOrder(
+            model=model,
+            args=RewardConfig(
+                output_dir=str(output / "trainer"), per_device_train_batch_size=setting.pairs,
+                gradient_accumulation_steps=1, num_train_epochs=1, max_grad_norm=ours.max_grad_norm, bf16=False,
+                gradient_checkpointing=False, use_cpu=True, save_strategy="no", logging_strategy="no", report_to=[],
+                disable_tqdm=True, seed=setting.seed,
+            ),
+            train_dataset=Dataset.from_list(json.loads((data / "pairs.json").read_text())),
+            processing_class=AutoTokenizer.from_pretrained(problem / "policy"),
+            optimizers=(optimizer, LambdaLR(optimizer, Schedule(steps=setting.steps).share)),
+            callbacks=[Turns(gate)],
+        )  # fmt: skip
+        trainer.train()
+        model.save_pretrained(output / "reward")
+        gate.finish()
 
 
 if __name__ == "__main__":

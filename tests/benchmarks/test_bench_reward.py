@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 
-from benchmarks.bench_reward import SPEED, bars, compare, speed_of
+from benchmarks.bench_reward import SPEED, bars, compare, sides_of, speed_of
+from benchmarks.reward_world import Setting
+
+HUNDRED = Setting(k=2, tokens=1, prompts=100, steps=1)
 
 
 def turn(cpu_s: float, **changes: Any) -> dict[str, Any]:
-    fixed = {"episodes": 100, "wall_s": 2 * cpu_s, "steps_per_iteration": [1.0], "peak_rss_mib": 5, "load_average": 1}
+    fixed = {"wall_s": 2 * cpu_s, "steps_per_iteration": [1.0], "load_average": 1}
     return {"cpu_s": cpu_s} | fixed | changes
 
 
 def test_speed_is_the_ratio_of_medians() -> None:
-    found = speed_of({"trl": [turn(1.0), turn(2.0), turn(50.0)], "packed": [turn(0.5), turn(0.1), turn(0.4)]})
+    found = speed_of({"trl": [turn(1.0), turn(2.0), turn(50.0)], "packed": [turn(0.5), turn(0.1), turn(0.4)]}, HUNDRED)
     assert found["trl"]["pairs_per_cpu_s"] == 50
     assert (found["packed"]["least"], found["packed"]["most"]) == (200, 1000)
     assert found["ratio"] == {"packed": pytest.approx(5.0)}
@@ -23,7 +26,7 @@ def test_speed_is_the_ratio_of_medians() -> None:
 
 def test_a_side_that_steps_more_often_is_refused() -> None:
     with pytest.raises(ValueError, match="packed did not take one"):
-        speed_of({"trl": [turn(1.0)], "packed": [turn(1.0, steps_per_iteration=[2.0])]})
+        speed_of({"trl": [turn(1.0)], "packed": [turn(1.0, steps_per_iteration=[2.0])]}, HUNDRED)
 
 
 def learned(*differences: float) -> list[dict[str, dict[str, float]]]:
@@ -48,3 +51,8 @@ def test_bars_are_those_of_the_settings_that_were_measured() -> None:
     assert len(bars({"quality": quality, "speed": ratios})) == 3 + 7
     found = bars({"quality": quality, "speed": {"k4": ratios["k4"]}})
     assert [(bar.target, bar.passed) for bar in found[3:]] == [(2.8, True), (4.0, False)]
+
+
+def test_padded_rows_take_part_where_they_are_compared() -> None:
+    assert sides_of("speed-k4") == ("trl", "packed", "padded")
+    assert sides_of("speed-k4_long") == sides_of("quality-1") == ("trl", "packed")

@@ -12,10 +12,10 @@ from benchmarks.reward_world import OPTIMIZER, Setting, write
 def test_settings_are_those_of_the_rows(tmp_path: Path) -> None:
     setting = Setting(k=2, tokens=8, prompts=3, steps=2, seed=7)
     write(setting, Problem(tmp_path / "problem", vocabulary=64), tmp_path)
-    given = {"problem": str(tmp_path / "problem"), "data": str(tmp_path), "output": str(tmp_path / "packed")}
-    told = settings(given)
+    given = {"problem": str(tmp_path / "problem"), "side": "packed"}
+    told = settings(given, tmp_path)
     assert (told.batch_size, told.seed, told.max_prompt_tokens, told.max_completion_tokens) == (3, 7, 8, 8)
     assert (told.lr, told.max_grad_norm) == (OPTIMIZER["lr"], OPTIMIZER["max_grad_norm"])
     assert told.packed
     assert told.checkpoint_every == 0
-    assert not settings(given | {"settings": {"packed": False}}).packed
+    assert not settings(given | {"side": "padded"}, tmp_path).packed
