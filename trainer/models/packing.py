@@ -32,6 +32,9 @@ _LAYOUT: ContextVar[Packed] = ContextVar("layout")
 _OTHER_SIGHTS = ("sliding_window", "attention_chunk_size", "attn_logit_softcapping", "alibi")
 """Settings of architectures whose tokens see something other than all before them, or otherwise than by softmax."""
 
+_SHARE_MASKED_HEADS = ("cpu",)
+"""Devices with a kernel for keys that several heads share under a mask; elsewhere the way out would keep all scores."""
+
 
 def can_pack(model: PreTrainedModel) -> bool:
     """Return whether ``packed_hidden`` computes what the model computes; if not, use padded rectangles.
@@ -115,6 +118,10 @@ AttentionInterface.register(_NAME, _attend)
 
 def _sdpa(query_BTHE: Tensor, key_BTHE: Tensor, value_BTHE: Tensor, **options: Any) -> Tensor:
     """Return (B, T, H, E): softmax attention, heads beside tokens on both sides."""
+    if options["enable_gqa"] and "attn_mask" in options and query_BTHE.device.type not in _SHARE_MASKED_HEADS:
+        options["enable_gqa"] = False
+        times = query_BTHE.shape[2] // key_BTHE.shape[2]
+        key_BTHE, value_BTHE = (rows_BTHE.repeat_interleave(times, dim=2) for rows_BTHE in (key_BTHE, value_BTHE))
     query, key, value = (rows_BTHE.transpose(1, 2) for rows_BTHE in (query_BTHE, key_BTHE, value_BTHE))
     return F.scaled_dot_product_attention(query, key, value, **options).transpose(1, 2)
 

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from trainer.data.packed import Packed
+from trainer.models import packing
 from trainer.models.packing import can_pack, packed_hidden
 
 VOCABULARY = 50
@@ -93,6 +94,14 @@ def test_every_token_and_gradient_is_that_of_the_sequence_alone(name: str, share
         assert torch.allclose(ours, theirs, atol=1e-5)  # Llama norms in float32
     for ours, theirs in zip(gradients(model, found), gradients(model, expected), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6 * float(theirs.abs().max().clamp(min=1)))
+
+
+def test_heads_that_share_keys_are_spelt_out_where_no_kernel_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(CONFIGS["llama with shared keys"])
+    layout = Packed.of_groups(*ragged_groups())
+    usual = packed_hidden(model, layout)
+    monkeypatch.setattr(packing, "_SHARE_MASKED_HEADS", ())
+    assert torch.allclose(packed_hidden(model, layout), usual, atol=1e-6)
 
 
 def test_float32_is_as_near_as_padding_is() -> None:
