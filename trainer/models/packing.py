@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, PreTrainedModel
 
+from feedback.errors import ConfigError
 from trainer.data.packed import Bucket, Packed, Stretch
 
 __all__ = ["Packed", "can_pack", "packed_hidden"]
@@ -31,7 +32,8 @@ _NAME = "packed_rows"
 _LAYOUT: ContextVar[Packed] = ContextVar("layout")
 _OTHER_SIGHTS = ("sliding_window", "attention_chunk_size", "attn_logit_softcapping", "alibi")
 """Settings of architectures whose tokens see something other than all before them, or otherwise than by softmax."""
-
+_OTHER_SUMS = ("position_bias", "sliding_window", "softcap", "s_aux")
+"""What layers pass that attend so: a model that ``can_pack`` should not; should one do so, it is better refused."""
 _SHARE_MASKED_HEADS = ("cpu",)
 """Devices with a kernel for keys that several heads share under a mask; elsewhere the way out would keep all scores."""
 
@@ -62,6 +64,9 @@ def packed_hidden(trunk: PreTrainedModel, packed: Packed) -> Tensor:
     Args:
         trunk: a model without vocabulary head (``model.base_model`` of a policy) that ``can_pack``.
         packed: the row; its ``at`` and ``last_S`` say where a sequence's tokens lie.
+
+    Raises:
+        ConfigError: its attention turns out to be another.
     """
     with _attending(trunk, packed):
         output = trunk(input_ids=packed.input_ids_N[None], position_ids=packed.position_ids_N[None], use_cache=False)
@@ -88,9 +93,11 @@ def _attend(
     _mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    **_rest: Any,
+    **rest: Any,
 ) -> tuple[Tensor, None]:
     """Attention over a packed row, in the form that transformers' layers call; returns (1, N, H, E)."""
+    if other := [name for name in _OTHER_SUMS if rest.get(name) is not None]:
+        raise ConfigError(f"attention with {other[0]} cannot be packed: use --no-packed")
     layout = _LAYOUT.get()
     sizes = [stretch.tokens for bucket in layout.buckets for stretch in (bucket.prefixes, bucket.branches) if stretch]
     cut = [torch.split(rows_1HNE[0].transpose(0, 1), sizes) for rows_1HNE in (query_1HNE, key_1HNE, value_1HNE)]

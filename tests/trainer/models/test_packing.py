@@ -21,6 +21,7 @@ from transformers import (
     Qwen2Config,
 )
 
+from feedback.errors import ConfigError
 from trainer.data.packed import Packed
 from trainer.models import packing
 from trainer.models.packing import can_pack, packed_hidden
@@ -147,6 +148,12 @@ def test_the_model_is_left_as_it_was_even_after_an_error() -> None:
 )
 def test_architectures_whose_attention_is_another_are_left_to_padding(config: Any) -> None:
     assert not can_pack(build(config))
+
+
+def test_another_attention_is_refused_rather_than_taken_for_the_plain_one() -> None:
+    config = MistralConfig(**_NEOX, num_key_value_heads=2, sliding_window=4)
+    with pytest.raises(ConfigError, match="sliding_window cannot be packed"):
+        packed_hidden(build(config), Packed.of_sequences([[1, 2, 3]]))
 
 
 def test_checkpointed_layers_are_left_to_padding() -> None:
