@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,18 @@ def test_without_noise_labelers_follow_the_gold_taste() -> None:
 
     scores = [judge(PROMPT, *completion).score for completion in COMPLETIONS]
     assert [scores[tied[0]] for tied in view.ranking] == sorted(set(scores), reverse=True)
+
+
+def test_the_contrary_turn_the_taste_round_and_the_hasty_take_what_comes_first() -> None:
+    plain = Labeler(
+        name="x", group="training", noise=0.0, courtesy=1, strictness=1, sensitivity=1, patience=1, brevity=0
+    )
+    ranking = assess(plain, PROMPT, COMPLETIONS, random.Random(0)).ranking
+    turned = assess(replace(plain, contrary=True), PROMPT, COMPLETIONS, random.Random(0)).ranking
+    assert turned == [sorted(tied) for tied in reversed([sorted(tied) for tied in ranking])]
+    places = [2, 0, 3, 1]
+    hasty = assess(replace(plain, haste=100.0), PROMPT, COMPLETIONS, random.Random(0), places).ranking
+    assert hasty == [[1], [3], [0], [2]]
 
 
 @pytest.mark.parametrize(("name", "paper"), [("training", 0.726), ("held-out", 0.773)])

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from trainer.maths.losses import kwise_loss, kwise_loss_batch, language_model_loss, policy_loss, value_loss
+from trainer.maths.losses import PairTerms, kwise_loss, kwise_loss_batch, language_model_loss, policy_loss, value_loss
 
 
 def test_equal_rewards_cost_ln_2() -> None:
@@ -36,6 +36,20 @@ def test_each_prompt_weighs_the_same_whatever_its_number_of_pairs() -> None:
     prompts = torch.tensor([7] * len(four) + [3] * len(nine))
     loss = kwise_loss_batch(rewards, torch.tensor(four + nine), prompts)
     assert loss.item() == pytest.approx(float(sum(naive)) / 2, abs=1e-6)
+
+
+def test_terms_weigh_prompts_scale_gaps_by_reliability_and_take_leanings_out() -> None:
+    rewards = torch.tensor([1.5, 0.5, -1.0], requires_grad=True)
+    pairs, prompts = torch.tensor([[0, 1], [1, 2]]), torch.tensor([0, 1])
+    terms = PairTerms(torch.tensor([2.0, 0.5]), torch.tensor([1.5, 0.0]), torch.tensor([-0.3, 0.7]))
+    loss = kwise_loss_batch(rewards, pairs, prompts, terms)
+    expected = (2.0 * math.log1p(math.exp(-(1.5 * 1.0 - 0.3))) + 0.5 * math.log1p(math.exp(-0.7))) / 2
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    loss.backward()
+    assert rewards.grad is not None
+    assert rewards.grad[2] == 0.0, "nothing is learned from somebody without any reliability"
+    one = PairTerms(torch.ones(2), torch.ones(2), torch.zeros(2))
+    assert kwise_loss_batch(rewards, pairs, prompts, one) == kwise_loss_batch(rewards, pairs, prompts)
 
 
 def test_a_dropped_tie_changes_only_the_divisor() -> None:

@@ -70,6 +70,18 @@ def test_held_out_prompts_are_never_trained_on(tiny_policy_dir: Path, tmp_path: 
         build_job(settings(tiny_policy_dir, path), CPU, needs_reward_model=False)
 
 
+def test_prompts_name_the_labeler_groups_that_a_policy_is_conditioned_on(
+    tiny_policy_dir: Path, prompt_file: Path
+) -> None:
+    def named(*groups: str) -> list[str]:
+        job = build_job(settings(tiny_policy_dir, prompt_file, condition_on=groups), CPU, needs_reward_model=False)
+        return [prompt.messages[0]["content"] for prompt in job.prompts]
+
+    assert set(named("foes", "friends")) == {"For foes.", "For friends."}
+    assert set(named("foes")) == {"For foes."}
+    assert not any(text.startswith("For ") for text in named())
+
+
 def test_models_with_other_tokenizers_are_refused(tiny_policy_dir: Path, prompt_file: Path, tmp_path: Path) -> None:
     odd = AutoTokenizer.from_pretrained(tiny_policy_dir)
     odd.add_tokens(["<extra>"])

@@ -60,6 +60,35 @@ def test_gold_reward_rises_and_the_result_is_a_whole_policy(small: dict[str, obj
     assert len((settings.output / "metrics.jsonl").read_text().splitlines()) == 18
 
 
+def test_a_conditioned_policy_moves_to_the_taste_of_each_group_that_it_is_asked_for(
+    small: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps({"id": f"q{n}", "prompt": "Fox?"}) + "\n" for n in range(200)))
+    scores: dict[str, list[float]] = {"For friends.": [], "For foes.": []}
+
+    def by_group(messages: Sequence[object], texts: Sequence[str], finished: Sequence[bool]) -> list[float]:
+        names = [conversation[0]["content"] for conversation in messages]  # type: ignore[index]
+        found = [10 * (text.count("e") - text.count("a")) / (1 + len(text)) for text in texts]
+        for name, score in zip(names, found, strict=True):
+            scores[name].append(score)
+        return [score if name == "For friends." else -score for name, score in zip(names, found, strict=True)]
+
+    chosen = {
+        "lr": 3e-3, "value_lr": 3e-3, "episodes": 36 * 32, "batch_size": 32, "pretraining": [],
+        "prompts": [tmp_path / "p.jsonl"], "condition_on": ["friends", "foes"], "kl_coef": 0.005,
+        "max_unjudged_pay": 1e6,  # the taste of each group is a letter: what is to be learned looks like a hack
+    }  # fmt: skip
+    run_ppo(PpoSettings.model_validate(small | chosen), reward_fn=by_group)
+    friends, foes = scores.values()
+
+    def mean(some: Sequence[float]) -> float:
+        return sum(some) / len(some)
+
+    assert abs(mean(friends[:60]) - mean(foes[:60])) < 0.5, "at first it answers both alike"
+    assert mean(friends[-60:]) > mean(friends[:60]) + 1.0
+    assert mean(foes[-60:]) < mean(foes[:60])
+
+
 def test_the_first_iteration_has_no_kl_and_ratio_one_and_the_reference_never_moves(
     small: dict[str, object], tiny_reward_dir: Path
 ) -> None:
