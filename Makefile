@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: bench-gpu help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-ensemble bench-incremental bench-resume bench-preferences bench-reward bench-hacks
+.PHONY: bench-gpu help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-ensemble bench-incremental bench-labeler-model bench-resume bench-preferences bench-reward bench-hacks
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -90,6 +90,9 @@ bench-ensemble: setup-test ## whether the disagreement of several reward models 
 
 bench-incremental: setup-test ## whether incremental reward models keep up with full retraining, and at what share of its compute
 	@$(BIN)/python -m benchmarks.bench_incremental
+
+bench-labeler-model: setup-test ## whether planted biases of labelers are found, what adversaries cost, whose taste a model has
+	@$(BIN)/python -m benchmarks.bench_labeler_model
 
 bench-preferences: setup-test ## what a small reward model learns of six sets of real preferences, beside length and a bag of words
 	@$(BIN)/python -m benchmarks.bench_preferences

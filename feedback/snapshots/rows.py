@@ -34,6 +34,7 @@ COMPARISONS = pa.schema(
         ("customer", pa.string()),
         ("split", pa.string()),
         ("labeler_group", pa.string()),
+        ("display_order", pa.list_(pa.int32())),
         ("comparison_id", pa.string()),
     ]
 )
@@ -73,6 +74,7 @@ def comparison_row(label: Label, comparison: Comparison) -> Row:
         "customer": comparison.customer,
         "split": comparison.split,
         "labeler_group": label.labeler_group,
+        "display_order": label.display_order,
         "comparison_id": comparison.id,
     }
 
