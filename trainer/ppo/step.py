@@ -110,8 +110,8 @@ def _accumulate_ppo(
 ) -> dict[str, Tensor]:
     """Add the gradients of the policy and value losses, each per action of the whole minibatch."""
     actions = experience.mask_BA[rows_B].sum()
-    totals: dict[str, Tensor] = {}
-    largest = torch.zeros(())
+    totals: dict[str, Tensor] = {}  # on the device: a copy to the host in every pass would wait for the pass
+    largest = torch.zeros((), device=rows_B.device)
     packed = settings.packed and can_all_pack(learner.policy, learner.value)
     for part in passes(experience.lengths_B[rows_B], settings.micro_batch_tokens * world.size, packed=packed):
         rows, weight = world.share(rows_B[part])
@@ -146,10 +146,10 @@ def _accumulate_ppo(
             "ppo/loss/value_avg": value.loss.detach(),
             "ppo/val/clipfrac_avg": value.clipfrac,
         }
-        totals = {name: totals.get(name, torch.zeros(())) + weight * figure.cpu() for name, figure in figures.items()}
-        largest = torch.maximum(largest, log_ratio_N.abs().max().cpu())
-    summed = dict(zip(totals, world.sum(torch.stack(list(totals.values()))), strict=True))
-    return summed | {"val/max_log_ratio": world.max(largest)}
+        totals = {name: totals.get(name, torch.zeros_like(f)) + weight * f for name, f in figures.items()}
+        largest = torch.maximum(largest, log_ratio_N.abs().max())
+    summed = dict(zip(totals, world.sum(torch.stack(list(totals.values()))).cpu(), strict=True))
+    return summed | {"val/max_log_ratio": world.max(largest).cpu()}
 
 
 def accumulate_ptx(
