@@ -26,7 +26,7 @@ from trainer.stages.labelers import LabelerTerms
 from trainer.stages.score import judge
 
 DIRECTORY = ROOT / "var" / "bench" / "labeler-model"
-TRAIN_ROWS, HELD_OUT_ROWS, REFERENCES = 900, 600, 2
+TRAIN_ROWS, HELD_OUT_ROWS, FIT_ROWS, REFERENCES = 800, 500, 900, 2
 LIMITS = Limits(prompt_tokens=192, completion_tokens=32)
 Figures = dict[str, Any]
 
@@ -61,7 +61,7 @@ def fitted(world: World, judges: Judges, seed: int) -> Figures:
     """Fit labelers of fresh rows on the rewards of a reward model that saw none of them; return what is found."""
     model = reference(world, seed % REFERENCES)
     rewards: dict[str, dict[str, float]] = json.loads((model / "rewards.json").read_text())
-    rows = judged_rows(world, judges, "test", seed, TRAIN_ROWS, features=True)
+    rows = judged_rows(world, judges, "test", seed, FIT_ROWS, features=True)
     output = DIRECTORY / "models" / f"fit-{seed}"
     output.mkdir(parents=True, exist_ok=True)
     file = write_rows(output / "rows.jsonl", rows)
@@ -72,7 +72,7 @@ def fitted(world: World, judges: Judges, seed: int) -> Figures:
         worth = [rewards[row["id"]][key_of(each)] for each in row["responses"]]
         gaps += [worth[chosen] - worth[rejected] for chosen, rejected in group.pairs]
     terms.saw(groups, torch.tensor(gaps))
-    terms.save(output, groups)
+    terms.save(output)
     labelers = json.loads((output / "labelers.json").read_text())["labelers"]
     shutil.rmtree(output)
     return {"labelers": labelers, "pairs": len(gaps)}

@@ -37,6 +37,7 @@ class Table:
     """Every judgement of some groups, named, with its features; built once.
 
     Attributes:
+        groups: each once.
         names: labelers, sorted; the number of one is the place here.
         features: names of the features, lengths in tokens and places of display first.
         units: what each feature is divided by.
@@ -50,11 +51,11 @@ class Table:
         raw: list[list[float]] = []
         labelers: list[int] = []
         rows: list[int] = []
-        self._groups = {id(group): group for group in groups}  # a bootstrap sample has some of them several times
+        self.groups = list({id(group): group for group in groups}.values())  # a bootstrap sample repeats some
         self._start: dict[int, int] = {}
         row = 0
-        for key, group in self._groups.items():
-            self._start[key] = len(labelers)
+        for group in self.groups:
+            self._start[id(group)] = len(labelers)
             raw += [_differences(group, place, self.features) for place in range(len(group.pairs))]
             labelers += [number.get(name, -1) for name in group.labelers or [""] * len(group.pairs)]
             for each in rows_of(group):
@@ -132,7 +133,7 @@ class LabelerTerms:
         self._next_fit, self._fitted = int(state["next_fit"]), int(state["fitted"])
         self.fit = self._fit(self._fitted) if self._fitted else None
 
-    def save(self, directory: Path, groups: Sequence[PreferenceGroup]) -> dict[str, Any]:
+    def save(self, directory: Path) -> dict[str, Any]:
         """Write ``labelers.json`` and ``items.jsonl`` from a last fit; return what belongs among the metrics."""
         if not self._models_labelers:
             return {}
@@ -141,7 +142,7 @@ class LabelerTerms:
         usual = dict(zip(["reliability", *self.table.features], self.fit.usual_D.tolist(), strict=True))
         units = dict(zip(self.table.features, self.table.units.tolist(), strict=True))
         write_json(directory / LABELERS_FILE, {"usual": usual, "feature_units": units, "labelers": found})
-        items = self._items(groups)
+        items = self._items()
         (directory / ITEMS_FILE).write_text("".join(json.dumps(item) + "\n" for item in items[:MOST_ITEMS]))
         return {
             "labelers": {
@@ -178,28 +179,25 @@ class LabelerTerms:
             "biased_on": [name for name, each in bias.items() if each["low"] > 0 or each["high"] < 0],
         }
 
-    def _items(self, groups: Sequence[PreferenceGroup]) -> list[dict[str, Any]]:
+    def _items(self) -> list[dict[str, Any]]:
         """Every comparison that was trained on, those first whose labelers were least foreseen."""
         assert self.fit is not None
-        order = list(self._gaps)
-        gap_of = dict(
-            zip(order, calibrated(torch.tensor([self._gaps[place] for place in order])).tolist(), strict=True)
-        )
+        table, noted = self.table, torch.tensor(list(self._gaps), dtype=torch.long)
+        gaps_P = calibrated(torch.tensor(list(self._gaps.values()), dtype=torch.float64))
+        odds_P = log_odds(self.fit, gaps_P, table.features_PF[noted], table.labeler_P[noted])
+        chance_P = torch.sigmoid(gaps_P * max(float(self.fit.usual_D[0]), 0.0))
+        entropy_P = torch.special.entr(chance_P) + torch.special.entr(1 - chance_P)
+        named = set(noted[table.labeler_P[noted] >= 0].tolist())
+        number = {place: count for count, place in enumerate(self._gaps) if place in named}
         items = []
-        for group in groups:
-            at = [place for place in self.table.places(group) if place in gap_of and self.table.labeler_P[place] >= 0]
-            if not at:
-                continue
-            gaps_P = torch.tensor([gap_of[place] for place in at], dtype=torch.float64)
-            odds_P = log_odds(self.fit, gaps_P, self.table.features_PF[at], self.table.labeler_P[at])
-            nats, excess = surprise(odds_P)
-            chance_P = torch.sigmoid(gaps_P * max(float(self.fit.usual_D[0]), 0.0))
-            entropy_P = torch.special.entr(chance_P) + torch.special.entr(1 - chance_P)
-            items.append({
-                "id": group.id, "labelers": sorted({name for name in group.labelers if name}), "pairs": len(at),
-                "surprise_nats": round(nats, 4), "excess_sd": round(excess, 3),
-                "entropy_nats": round(float(entropy_P.mean()), 4),
-            })  # fmt: skip
+        for group in table.groups:
+            if at := [number[place] for place in table.places(group) if place in number]:
+                nats, excess = surprise(odds_P[at])
+                items.append({
+                    "id": group.id, "labelers": sorted({name for name in group.labelers if name}), "pairs": len(at),
+                    "surprise_nats": round(nats, 4), "excess_sd": round(excess, 3),
+                    "entropy_nats": round(float(entropy_P[at].mean()), 4),
+                })  # fmt: skip
         return sorted(items, key=lambda item: -item["excess_sd"])
 
 

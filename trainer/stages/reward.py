@@ -77,7 +77,7 @@ def run(settings: RewardSettings) -> dict[str, Any]:
             usage.after(passes(chosen.groups, order, steps)).save(run.directory)
             if tie is not None:
                 tie.save(run.directory)
-            of_labelers = labelers.save(run.directory, groups) if labelers else {}
+            of_labelers = labelers.save(run.directory) if labelers else {}
             trained.save(run.directory, tokenizer)
         return run.finish(
             {

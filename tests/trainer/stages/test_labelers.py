@@ -131,7 +131,7 @@ def test_what_is_written_names_the_contrary_and_puts_the_least_foreseen_items_fi
     gaps[0] = -gaps[0].abs() - 3  # ann said the opposite of what is plain
     terms = LabelerTerms(groups, settings(tmp_path, labeler_model="bias"))
     terms.saw(groups, torch.cat(gaps))
-    found = terms.save(tmp_path, groups)["labelers"]
+    found = terms.save(tmp_path)["labelers"]
     assert found["adversarial"] == ["eve"]
     written = json.loads((tmp_path / "labelers.json").read_text())
     eve = written["labelers"]["eve"]
