@@ -3,22 +3,22 @@
 ``make bench-gpu`` makes a random 1.3 B Llama on the device, trains it with our stage (512 episodes of 256 + 256 tokens,
 8 optimizer steps, pretraining blocks of random text, bfloat16 autocast over float32 weights, vLLM sampling, or
 transformers sampling where vLLM cannot be imported) and then with TRL's ``PPOTrainer`` (the same models, episodes and
-optimizer steps; no pretraining term, since it has none), each in a process of its own. Of two iterations the first warms
-up. It prints seconds, tokens a second, TFLOP/s of the matrix products, what ``nvidia-smi`` saw and peak memory of each
+optimizer steps; no pretraining term, since it has none), each in a process of its own. Of two iterations the first
+warms up. It prints seconds, tokens a second, TFLOP/s of the matrix products, what ``nvidia-smi`` saw and peak memory of each
 phase. ``var/bench/gpu.json`` holds the figures.
 
 Without CUDA it says so and exits with 2. ``--tiny`` takes a Llama of two layers on a CPU down the same path in seconds.
 
 **What must be there.** A CUDA device with 130 GiB (``gpu_world.memory_gib``), Python 3.11 or later with ``torch``,
-``transformers``, ``safetensors``, ``tokenizers``, ``scipy``, ``pyarrow``, ``tqdm``, ``rich`` and ``jinja2``; beside
-them what ``NEEDS`` lists. On a machine without a package index put those into one folder first and take it along::
+``transformers``, ``safetensors``, ``tokenizers``, ``scipy``, ``pyarrow``, ``tqdm``, ``rich``, ``jinja2`` and
+``accelerate``; beside them ``NEEDS``. For a machine without a package index put those into one folder first (40 MB) and
+take it along; ``--needs`` prints the commands for Python 3.12 on Linux. Then one command is enough::
 
-    pip install --target gpu-packages --no-deps --only-binary=:all: --python-version 3.12 $(python -m benchmarks.bench_gpu --needs)
     PYTHONPATH=gpu-packages python3 -m benchmarks.bench_gpu --budget-s 560
 
 TRL is looked for where ``make setup-test`` puts it (``--trl``), then on the path. Both sides share ``--budget-s``: one
-that does not end in time is reported as such. ``--side`` measures one of them, where a command may last ten minutes only.
-"""  # noqa: E501 - a command stays in one piece
+that does not end in time is reported as such. ``--side`` measures one of them.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ from benchmarks.gpu_phases import Watch, table
 from benchmarks.gpu_world import REAL, TINY, Size, memory_gib, operations, parameters, write_problem
 
 NO_CUDA = 2
-NEEDS = (
-    "pydantic", "pydantic-core", "pydantic-settings", "annotated-types", "typing-inspection", "python-dotenv",
-    "msgspec", "redis", "uuid-utils", "trl==1.12.0", "datasets", "dill", "multiprocess", "accelerate",
-)  # fmt: skip
-"""Packages that an image with PyTorch and transformers may lack; TRL's are the last four."""
+NEEDS = {
+    "--python-version 3.12 --only-binary=:all:": ("pydantic-settings", "msgspec", "redis", "uuid-utils"),
+    "--python-version 3.12 --no-deps": ("trl==1.12.0", "datasets", "dill", "multiprocess"),
+}
+"""Packages that an image with PyTorch and transformers may lack, by how pip must fetch them: ours with what they need,
+TRL's alone, because they would bring PyTorch."""
 TRL = Path(sys.prefix) / "peers"
 
 
@@ -134,7 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--needs", action="store_true", help="print the packages that an image may lack, and end")
     given = parser.parse_args(arguments)
     if given.needs:
-        print(" ".join(NEEDS))
+        for how, packages in NEEDS.items():
+            print(f"pip install --target gpu-packages {how} {' '.join(packages)}")
         return 0
     if not given.tiny and not torch.cuda.is_available():
         print("bench-gpu: no CUDA device here; nothing is measured. --tiny runs the same path on a CPU.", flush=True)

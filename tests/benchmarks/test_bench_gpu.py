@@ -26,7 +26,9 @@ def test_without_a_device_it_says_so_and_measures_nothing(
     assert "no CUDA device here; nothing is measured" in capsys.readouterr().out
     assert not (tmp_path / "gpu").exists()
     assert bench_gpu.main(["--needs"]) == 0
-    assert "trl==1.12.0" in capsys.readouterr().out.split()
+    ours, trl = capsys.readouterr().out.splitlines()
+    assert "--only-binary=:all:" in ours
+    assert "--no-deps trl==1.12.0" in trl
 
 
 def test_our_side_goes_the_whole_way_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
