@@ -1,11 +1,11 @@
 """What does PPO-ptx of a 1.3 B model cost on one GPU, phase by phase, beside TRL 1.12?
 
-``make bench-gpu`` makes a random 1.3 B Llama on the device, trains it with our stage (512 episodes of 256 + 256 tokens,
-8 optimizer steps, pretraining blocks of random text, bfloat16 autocast over float32 weights, vLLM sampling, or
-transformers sampling where vLLM cannot be imported) and then with TRL's ``PPOTrainer`` (the same models, episodes and
-optimizer steps; no pretraining term, since it has none), each in a process of its own. Of two iterations the first
-warms up. It prints seconds, tokens a second, TFLOP/s of the matrix products, what ``nvidia-smi`` saw and peak memory of each
-phase. ``var/bench/gpu.json`` holds the figures.
+``make bench-gpu`` makes a random 1.3 B Llama on the device, trains it with our stage (512 episodes of 256 + 256
+tokens, 8 optimizer steps, pretraining blocks of random text, bfloat16 autocast over float32 weights, vLLM sampling,
+or transformers sampling where vLLM cannot be imported) and then with TRL's ``PPOTrainer`` (the same models, episodes
+and optimizer steps; no pretraining term, since it has none), each in a process of its own. Of two iterations the
+first warms up. It prints seconds, tokens a second, TFLOP/s of the matrix products, what ``nvidia-smi`` saw and peak
+memory of each phase. ``var/bench/gpu.json`` holds the figures.
 
 Without CUDA it says so and exits with 2. ``--tiny`` takes a Llama of two layers on a CPU down the same path in seconds.
 
