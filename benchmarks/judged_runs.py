@@ -83,7 +83,7 @@ def reference(world: World, number: int) -> Path:
     output = DIRECTORY / "models" / f"reference-{number}"
     if (output / "rewards.json").is_file():
         return output
-    rows = judged_rows(world, Judges.unbiased(), "train", 500 + number, TRAIN_ROWS)
+    rows = judged_rows(world, Judges.unbiased(), "train", 500 + number, FIT_ROWS)
     file = write_rows(output.with_suffix(".jsonl"), as_split(rows, "train"))
     settings = {"output": output, "policy": world.sft, "preferences": [file], "seed": number}
     reward.run(resolve("reward", RewardSettings, "sandbox", settings))

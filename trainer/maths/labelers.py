@@ -181,7 +181,8 @@ def _bread(design_PD: Tensor, labeler_P: Tensor, effects_LD: Tensor, precision_L
     chance_P = torch.sigmoid((design_PD * effects_LD[labeler_P]).sum(1))
     outer_PDD = (chance_P * (1 - chance_P))[:, None, None] * design_PD[:, :, None] * design_PD[:, None, :]
     information_LDD = torch.diag_embed(precision_LD).index_add_(0, labeler_P, outer_PDD)
-    return torch.linalg.inv(information_LDD)
+    inverse_LDD: Tensor = torch.linalg.inv(information_LDD)
+    return inverse_LDD
 
 
 def _errors(design_PD: Tensor, labeler_P: Tensor, row_P: Tensor, effects_LD: Tensor, precision_LD: Tensor) -> Tensor:

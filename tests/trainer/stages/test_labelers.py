@@ -11,10 +11,13 @@ import pytest
 import torch
 
 from feedback.errors import ConfigError
+from trainer.data.batches import EpochOrder
 from trainer.data.examples import PreferenceGroup
 from trainer.data.replay import merge_labels
+from trainer.models.scalar import ScalarModel
 from trainer.running.distributed import World
 from trainer.settings.stages import RewardSettings
+from trainer.stages.kwise import KwiseGradient
 from trainer.stages.labelers import FIRST_FIT, LabelerTerms, Table, whose
 
 
@@ -147,3 +150,20 @@ def test_what_is_written_names_the_contrary_and_puts_the_least_foreseen_items_fi
     assert [item["excess_sd"] for item in items] == sorted((item["excess_sd"] for item in items), reverse=True)
     assert all(0 <= item["entropy_nats"] <= math.log(2) + 1e-9 for item in items)
     assert found["items_beyond_chance"] >= 1
+
+
+def test_a_groups_gradient_scales_with_its_weight(tmp_path: Path, tiny_policy_dir: Path) -> None:
+    groups = [group(1, "ann"), group(2, "bob", by="customer")]
+    model = ScalarModel.from_policy(tiny_policy_dir).double()
+
+    def gradient(some: list[PreferenceGroup], **changes: Any) -> torch.Tensor:
+        given, order = settings(tmp_path, **changes), EpochOrder(len(some), len(some), 0)
+        model.zero_grad()
+        KwiseGradient(model, some, order, given, 0, whose=whose(some, given))()
+        assert model.head.weight.grad is not None
+        return model.head.weight.grad.clone()
+
+    ours, theirs = gradient(groups[:1]), gradient(groups[1:])
+    weighted = gradient(groups, group_weights=["training=3", "customer=1"])
+    assert torch.allclose(weighted, (1.5 * ours + 0.5 * theirs) / 2, atol=1e-9)
+    assert torch.equal(gradient(groups, group_weights=["training=2", "customer=2"]), gradient(groups))
