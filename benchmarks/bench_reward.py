@@ -37,13 +37,13 @@ from trainer.models.scalar import ScalarModel
 
 DIRECTORY = ROOT / "var" / "bench" / "reward"
 PEERS = Path(sys.prefix) / "peers"
-TURNS, STEPS_A_TURN = 8, 1
+TURNS, STEPS_A_TURN = 7, 1
 QUALITY = Setting(k=4, tokens=32, prompts=8, steps=40)
 SPEED = {
-    "k2": Setting(k=2, tokens=32, prompts=32, steps=TURNS * STEPS_A_TURN),
-    "k4": Setting(k=4, tokens=32, prompts=16, steps=TURNS * STEPS_A_TURN),
+    "k2": Setting(k=2, tokens=32, prompts=24, steps=TURNS * STEPS_A_TURN),
+    "k4": Setting(k=4, tokens=32, prompts=12, steps=TURNS * STEPS_A_TURN),
     "k9": Setting(k=9, tokens=32, prompts=6, steps=TURNS * STEPS_A_TURN),
-    "k4_long": Setting(k=4, tokens=64, prompts=8, steps=TURNS * STEPS_A_TURN),
+    "k4_long": Setting(k=4, tokens=64, prompts=6, steps=TURNS * STEPS_A_TURN),
     "k9_long": Setting(k=9, tokens=64, prompts=3, steps=TURNS * STEPS_A_TURN),
 }
 """By name: completions of a prompt, and prompts as long as completions, of 32 tokens or 64."""
