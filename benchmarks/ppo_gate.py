@@ -1,8 +1,8 @@
 """A trainer's process that works so many iterations at a time, when it is told to, and says what each turn cost.
 
 Knows the protocol and the clocks; does not know either trainer. Told ``go 5`` on standard input, a process answers with
-one line of JSON after five iterations. Between turns it waits, so that two trainers can be measured in alternation, with
-imports, loading and the first allocation outside of what is measured.
+one line of JSON after five iterations. Between turns it waits, so that two trainers can be measured in alternation,
+with imports, loading and the first allocation outside of what is measured.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ class Worker:
         Raises:
             RuntimeError: the process ended without an answer.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             self._process.stdin.write(f"go {iterations}\n")
             self._process.stdin.flush()

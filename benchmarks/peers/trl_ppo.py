@@ -38,9 +38,11 @@ class Turns(TrainerCallback):  # type: ignore[misc] # transformers is untyped he
         self.training_since = 0.0
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for the first turn."""
         self.gate.turn()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        """End an iteration; wait for the next turn unless it was the last."""
         self.gate.add("train", time.process_time() - self.training_since)
         self.left -= 1
         if self.left:
