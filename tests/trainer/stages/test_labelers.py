@@ -154,7 +154,8 @@ def test_what_is_written_names_the_contrary_and_puts_the_least_foreseen_items_fi
 
 def test_a_groups_gradient_scales_with_its_weight(tmp_path: Path, tiny_policy_dir: Path) -> None:
     groups = [group(1, "ann"), group(2, "bob", by="customer")]
-    model = ScalarModel.from_policy(tiny_policy_dir).double()
+    torch.manual_seed(0)
+    model = ScalarModel.from_policy(tiny_policy_dir)
 
     def gradient(some: list[PreferenceGroup], **changes: Any) -> torch.Tensor:
         given, order = settings(tmp_path, **changes), EpochOrder(len(some), len(some), 0)
@@ -165,5 +166,5 @@ def test_a_groups_gradient_scales_with_its_weight(tmp_path: Path, tiny_policy_di
 
     ours, theirs = gradient(groups[:1]), gradient(groups[1:])
     weighted = gradient(groups, group_weights=["training=3", "customer=1"])
-    assert torch.allclose(weighted, (1.5 * ours + 0.5 * theirs) / 2, atol=1e-9)
+    assert torch.allclose(weighted, (1.5 * ours + 0.5 * theirs) / 2, rtol=1e-4, atol=1e-5)
     assert torch.equal(gradient(groups, group_weights=["training=2", "customer=2"]), gradient(groups))
