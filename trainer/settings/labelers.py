@@ -29,7 +29,7 @@ class LabelerSettings(BaseModel):
     taste and can be asked for it (proposed in sections 5.2 and 5.3)."""
     unnamed_share: float = Field(0.2, ge=0, le=1)
     """Share of the prompts that `condition` leaves without that message, so that the model can be used without it; by
-    hash of the row's id. 0.2 is a guess that the benchmark's figures bear out, not a published value."""
+    hash of the row's id. The value is a guess: nobody has published one."""
 
     @property
     def weight_of_group(self) -> dict[str, float]:
