@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +34,7 @@ class Gate:
         os.dup2(2, 1)  # what the trainer prints is no answer
         self._episodes = episodes
         self._left = self._done = 0
-        self._phases: Counter[str] = Counter()
+        self._phases: defaultdict[str, float] = defaultdict(float)
         self._steps: Counter[int] = Counter()
         self._began = (0.0, 0.0)
 

@@ -18,6 +18,7 @@ from benchmarks.ppo_world import PROMPT_TOKENS
 from trainer.models.scalar import ScalarModel
 from trainer.ppo import ppo
 from trainer.ppo.job import PpoJob
+from trainer.ppo.updates import take_steps
 from trainer.settings.ppo import PpoSettings
 
 LIKE_TRL: dict[str, Any] = {
@@ -68,13 +69,13 @@ def main(given: dict[str, Any]) -> None:
 
     export = PpoJob.export
 
-    def finished(job: PpoJob, target: Path) -> None:
+    def finished(self: PpoJob, directory: Path) -> None:
         gate.finish()
-        export(job, target)
+        export(self, directory)
 
     ppo.iterate, PpoJob.export = gated, finished  # type: ignore[method-assign]
     PpoJob.sample = gate.timed("generate", PpoJob.sample)  # type: ignore[method-assign]
-    ppo.take_steps = gate.timed("train", ppo.take_steps)
+    vars(ppo)["take_steps"] = gate.timed("train", take_steps)
     gate.count_steps()
     ppo.run(told)
 
