@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: bench-gpu help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-ensemble bench-incremental bench-labeler-model bench-resume bench-preferences bench-reward bench-hacks
+.PHONY: bench-gpu help demo up test check format docs paper setup setup-test base clean bench-serve bench-swap bench-spool bench-queue bench-overload bench-labelers bench-sampling bench-labels bench-curation bench-ensemble bench-incremental bench-labeler-model bench-resume bench-preferences bench-ppo bench-reward bench-hacks
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -102,6 +102,9 @@ bench-gpu: setup-test ## what PPO-ptx of a random 1.3B model costs on one GPU, p
 
 paper: setup-test ## the paper's findings in the sandbox, with seeds and intervals: docs/paper.md (SEEDS="1 2 3")
 	@$(BIN)/python -m benchmarks.paper $(if $(SEEDS),--seeds $(SEEDS))
+
+bench-ppo: setup-test ## our PPO beside TRL 1.12's: gold reward, episodes a CPU-second, peak memory at a vocabulary of 32,768
+	@$(BIN)/python -m benchmarks.bench_ppo
 
 bench-reward: setup-test ## our reward stage beside TRL's reward trainer: quality, and pairs a CPU-second
 	@$(BIN)/python -m benchmarks.bench_reward
