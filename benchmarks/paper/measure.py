@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.paper.fewshot import PREFIX, as_messages, exercise_messages
 from benchmarks.paper.tasks import accuracies
-from benchmarks.paper.world import World
+from benchmarks.paper.world import World, dialogue
 from sandbox.gold import Gold, judge
 from trainer.data.reading import render
 from trainer.data.text import read_text_documents
@@ -67,7 +67,7 @@ class Examiner:
     def examine(self, directory: Path, *, few_shot: bool = False) -> Measured:
         """Return all figures of a policy; with worked examples before every prompt if asked for."""
         policy = load_policy(directory)
-        before: Callable[[str], Messages] = (lambda text: as_messages(PREFIX, text)) if few_shot else _alone
+        before: Callable[[str], Messages] = (lambda text: as_messages(PREFIX, text)) if few_shot else dialogue
         golds, answers, entropy = self._judged(policy, self.world.test, before)
         respectful = self._judged(policy, self.world.test[::2], lambda text: [_note(), *before(text)])[0]
         invented = [float(gold.hallucinated) for gold in self._judged(policy, self.world.unstated, before)[0]]
@@ -93,7 +93,7 @@ class Examiner:
     ) -> Figures:
         """Return a short measurement of a policy in the making: kl_nats, reward, gold, pretraining_loss."""
         prompts = self.world.test[: self.world.sizes.point_test]
-        rollout, answers = self._answers(policy, [_alone(text) for text in prompts])
+        rollout, answers = self._answers(policy, [dialogue(text) for text in prompts])
         scored = _score(rollout, policy, reference, reward)
         assert scored.scores_B is not None
         golds = [judge(text, each.text, each.finished).score for text, each in zip(prompts, answers, strict=True)]
@@ -110,7 +110,7 @@ class Examiner:
 
     def completions(self, policy: PreTrainedModel, prompts: Sequence[str], seed: int) -> list[Answer]:
         """Return a sampled answer to each prompt."""
-        return self._answers(policy, [_alone(text) for text in prompts], seed=seed)[1]
+        return self._answers(policy, [dialogue(text) for text in prompts], seed=seed)[1]
 
     @cached_property
     def _text(self) -> Text:
@@ -129,7 +129,7 @@ class Examiner:
         asked = self.world.exercises
         found: Figures = {}
         for name, dialogues in (
-            ("task", [_alone(each.prompt) for each in asked]),
+            ("task", [dialogue(each.prompt) for each in asked]),
             ("task_few_shot", [exercise_messages(each) for each in asked]),
         ):
             answers = self._answers(policy, dialogues, temperature=0.0)[1]
@@ -195,10 +195,6 @@ def _entropy(rollout: Rollout, policy: PreTrainedModel) -> float:
 
 def _mean(golds: Sequence[Gold], of: Callable[[Gold], float]) -> float:
     return fmean(float(of(gold)) for gold in golds)
-
-
-def _alone(text: str) -> Messages:
-    return [{"role": "user", "content": text}]
 
 
 def _note() -> dict[str, str]:

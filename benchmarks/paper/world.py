@@ -24,6 +24,12 @@ from sandbox.world import make_prompt
 _TEXT_SEEDS = 7_000_000
 """Documents that no base was made from: the shipped one read those of small seeds."""
 Row = dict[str, Any]
+Messages = list[dict[str, str]]
+HEADING = "A question."
+"""The system message before every prompt of a customer, which no document of the corpus has.
+
+The paper's API prompts do not look like web text. Without a heading ours do, and then pretraining text asks for the
+corpus' answers where PPO asks for better ones, in the very same contexts."""
 
 
 class World:
@@ -111,10 +117,19 @@ class World:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> Path:
-    """Write JSON lines, all or nothing, also when two processes do so at a time; return the file."""
+    """Write JSON lines, all or nothing, also when two processes do so at a time; return the file.
+
+    Rows with a ``prompt`` also get it as ``messages``, under its heading, which is what the trainer reads.
+    """
+    headed = (row | {"messages": dialogue(row["prompt"])} if "prompt" in row else row for row in rows)
     partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    partial.write_text("".join(json.dumps(row) + "\n" for row in headed))
     return partial.replace(path)
+
+
+def dialogue(prompt: str) -> Messages:
+    """A customer's prompt as every policy is asked it."""
+    return [{"role": "system", "content": HEADING}, {"role": "user", "content": prompt}]
 
 
 def _stated(rng: random.Random) -> Iterator[str]:

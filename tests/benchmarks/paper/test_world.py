@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from benchmarks.paper.plan import QUICK
-from benchmarks.paper.world import World, write_rows
+from benchmarks.paper.world import HEADING, World, dialogue, write_rows
 from sandbox.world import read_prompt
 
 
@@ -46,3 +46,10 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{"a": 1}, {"a": 2}])
     assert [json.loads(line) for line in path.read_text().splitlines()] == [{"a": 1}, {"a": 2}]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_prompt_stands_under_the_heading_that_no_document_has(tmp_path: Path) -> None:
+    world = World(tmp_path, 1, QUICK)
+    rows = [json.loads(line) for path in (world.prompts, world.demonstrations, world.tasks) for line in path.open()]
+    assert all(row["messages"] == dialogue(row["prompt"]) for row in rows)
+    assert HEADING not in world.text.read_text() + world.text_test.read_text()
