@@ -73,6 +73,11 @@ THIRD = [
         "the score is read one token before EOS",
     ),
     Mutation(
+        34, "trainer.data.packed",
+        "self.length_S - 1)", "self.length_S - 2)",
+        "the score of a packed sequence is read one token before EOS",
+    ),
+    Mutation(
         35, "trainer.settings.stages",
         'epochs: int = Field(1, gt=0)\n    """Passes over the comparisons', 'epochs: int = Field(2, gt=0)\n    """Passes over the comparisons',
         "the reward model is trained for two epochs",
@@ -103,6 +108,11 @@ THIRD = [
         "return counts[inverse_P].float().reciprocal(), len(counts)",
         "return counts.double().mean().reciprocal().float().expand(len(prompt_P)), len(counts)",
         "the divisor is the mean number of pairs",
+    ),
+    Mutation(
+        36, "trainer.data.packed",
+        "(columns_T <= columns_T[:, None])", "(columns_T >= 0)[None]",
+        "packed completions see what comes after",
     ),
     Mutation(
         36, "trainer.stages.kwise",

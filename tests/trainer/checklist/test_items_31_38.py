@@ -149,7 +149,9 @@ def test_item_34_scores_are_read_at_eos_and_cut_ones_are_marked(
     whole = found.prompt_ids + found.completions[0]
     with torch.no_grad():
         scalars_T = model(torch.tensor([whole]), torch.ones(1, len(whole)))[0]
-    assert judged.rewards[0] == pytest.approx(float(scalars_T[whole.index(EOS)]), abs=1e-5)
+    at_eos = pytest.approx(float(scalars_T[whole.index(EOS)]), abs=1e-5)
+    assert judged.rewards[0] == at_eos
+    assert score_sequences(model, [whole], PAD)[0] == at_eos, "padded as well as packed"
     rows = [{"id": "s", "prompt": "q", "response": "red"}, {"id": "l", "prompt": "q", "response": "the owl " * 40}]
     settings = reward_settings(
         tmp_path, policy=tiny_policy_dir, demonstrations=[write_rows(tmp_path / "cut.jsonl", rows)], max_steps=1
@@ -209,9 +211,10 @@ def test_item_36_every_prompt_weighs_the_same(tmp_path: Path, tiny_policy_dir: P
     whole, tied = (float(kwise_loss(of_four, some)) * len(some) for some in (all_pairs[1], kept))
     assert whole - tied == pytest.approx(-float(torch.nn.functional.logsigmoid(of_four[0] - of_four[3])), abs=1e-5)
     found = []
-    for micro_batch_tokens in (9999, 40):
+    for micro_batch_tokens, packed in ((9999, True), (40, True), (40, False)):
         model = ScalarModel.load(tiny_reward_dir)
-        settings = reward_settings(tmp_path, policy=tiny_policy_dir, micro_batch_tokens=micro_batch_tokens)
+        changes = {"policy": tiny_policy_dir, "micro_batch_tokens": micro_batch_tokens, "packed": packed}
+        settings = reward_settings(tmp_path, **changes)
         KwiseGradient(model, groups, EpochOrder(3, 3, 0), settings, PAD)()
         found.append(gradients(model))
     model = ScalarModel.load(tiny_reward_dir)
