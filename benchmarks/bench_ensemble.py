@@ -32,7 +32,7 @@ LABELLED = 150
 """Rankings of four completions each, of a thousand that there could be."""
 MEMBERS, COEF = 3, 2.0
 ARMS = ("one", "mean", "penalised")
-ITERATIONS, SMOOTHED = 60, 9
+ITERATIONS, SMOOTHED = 48, 9
 """Iterations of PPO, and over how many of them a score is averaged before its peak is looked for."""
 RATE = {"kl_coef": 0.0, "lr": 6e-4, "minibatches": 4, "warmup_iterations": 2}
 """Twice the sandbox's rate, and no price of KL: tuned on seed 1 and a single reward model, so that its score turns."""
@@ -132,8 +132,8 @@ def peak(curve: Curve) -> Figures:
 
     Returns:
         ``start``, ``gold`` at the peak and at the ``end``, averaged over ``SMOOTHED`` iterations; ``kl_nats`` at the
-        peak and ``end_kl_nats``; ``fall``, what was lost after the peak as a share of the peak itself, and
-        ``fall_of_gain``, as a share of what had been gained.
+        peak, ``held_kl_nats`` where the last average within a tenth of it was, ``end_kl_nats``; ``fall``, what was lost
+        after the peak as a share of the peak itself, and ``fall_of_gain``, as a share of what had been gained.
     """
     width = min(SMOOTHED, len(curve))
 
@@ -149,6 +149,9 @@ def peak(curve: Curve) -> Figures:
         "start": gold[0],
         "gold": gold[best],
         "kl_nats": kl_nats[best],
+        "held_kl_nats": kl_nats[
+            max(at for at, value in enumerate(gold) if value >= gold[best] - 0.1 * abs(gold[best]))
+        ],
         "iteration": best + width // 2,
         "end": gold[-1],
         "end_kl_nats": kl_nats[-1],
@@ -159,7 +162,7 @@ def peak(curve: Curve) -> Figures:
 
 def compare(arms: Mapping[str, Sequence[Figures]]) -> Figures:
     """Return each arm's means over seeds, and each ensemble's differences from the single model, seed by seed."""
-    names = ("start", "gold", "kl_nats", "end", "end_kl_nats", "fall", "fall_of_gain")
+    names = ("start", "gold", "kl_nats", "held_kl_nats", "end", "end_kl_nats", "fall", "fall_of_gain")
     found: Figures = {
         arm: {name: interval([each[name] for each in runs]) for name in names} for arm, runs in arms.items()
     }
@@ -168,11 +171,17 @@ def compare(arms: Mapping[str, Sequence[Figures]]) -> Figures:
         found[f"{arm}_against_one"] = {
             "gold": interval([b["gold"] - a["gold"] for a, b in pairs]),
             "end": interval([b["end"] - a["end"] for a, b in pairs]),
-            # A ratio's mean is that of its logarithm: half and double cancel out.
-            "log_kl_ratio": interval([math.log(max(b["kl_nats"], 1e-3) / max(a["kl_nats"], 1e-3)) for a, b in pairs]),
+            "kl_ratio": ratio([(b["kl_nats"], a["kl_nats"]) for a, b in pairs]),
+            "held_kl_ratio": ratio([(b["held_kl_nats"], a["held_kl_nats"]) for a, b in pairs]),
         }
-        found[f"{arm}_against_one"]["kl_ratio"] = math.exp(found[f"{arm}_against_one"]["log_kl_ratio"]["mean"])
     return found
+
+
+def ratio(pairs: Sequence[tuple[float, float]]) -> Figures:
+    """Return the geometric mean of quotients with its interval: half and double cancel out. Least KL counted: 0.001."""
+    found = interval([math.log(max(over, 1e-3) / max(under, 1e-3)) for over, under in pairs])
+    seeds = [math.exp(value) for value in found["seeds"]]
+    return {name: math.exp(found[name]) for name in ("mean", "low", "high")} | {"seeds": seeds}
 
 
 def pooled(seeds: Sequence[Figures]) -> Figures:
@@ -203,7 +212,7 @@ def interval(values: Sequence[float]) -> Figures:
 def bars(figures: Figures) -> list[Bar]:
     """Return what was promised beside what was measured: one of the first two would do."""
     return [
-        Bar("penalised_kl_at_peak_ratio", figures["penalised_against_one"]["kl_ratio"], ">=", 2.0),
+        Bar("penalised_kl_at_peak_ratio", figures["penalised_against_one"]["kl_ratio"]["mean"], ">=", 2.0),
         Bar("penalised_gold_fall", figures["penalised"]["fall"]["mean"], "<=", 0.1),
         Bar("calibration_error_mixture", figures["reward_models"]["calibration_error_mixture"]["mean"], "<=", 0.05),
         # Where a single model is not over-optimised, there is nothing to prevent.

@@ -21,6 +21,7 @@ def test_a_score_that_turns_has_its_peak_and_fall_where_they_are() -> None:
     assert found["kl_nats"] == pytest.approx(50, abs=1)
     assert found["gold"] == pytest.approx(0.98, abs=0.02)
     assert found["end"] == pytest.approx(0.55, abs=0.02)
+    assert found["held_kl_nats"] == pytest.approx(60, abs=2)  # a tenth of 0.98 further
     assert found["fall"] == pytest.approx((found["gold"] - found["end"]) / found["gold"])
     assert found["fall_of_gain"] == pytest.approx((found["gold"] - found["end"]) / (found["gold"] - found["start"]))
 
@@ -34,14 +35,22 @@ def test_a_score_that_rises_to_the_end_falls_nothing() -> None:
 
 def test_arms_are_compared_seed_by_seed() -> None:
     def run(kl_nats: float, gold: float) -> dict[str, float]:
-        rest = {"start": 0.0, "end": gold / 2, "end_kl_nats": 9.0, "fall": 0.5, "fall_of_gain": 0.5}
+        rest = {
+            "start": 0.0,
+            "end": gold / 2,
+            "held_kl_nats": 2 * kl_nats,
+            "end_kl_nats": 9.0,
+            "fall": 0.5,
+            "fall_of_gain": 0.5,
+        }
         return {"kl_nats": kl_nats, "gold": gold} | rest
 
     arms = {"one": [run(2.0, 0.4), run(8.0, 0.6)], "mean": [run(4.0, 0.5), run(4.0, 0.6)]}
     arms["penalised"] = [run(8.0, 0.8), run(8.0, 0.8)]
     found = compare(arms)
-    assert found["mean_against_one"]["kl_ratio"] == pytest.approx(1.0)  # twice, and half
-    assert found["penalised_against_one"]["kl_ratio"] == pytest.approx(2.0)  # four times, and once
+    assert found["mean_against_one"]["kl_ratio"]["mean"] == pytest.approx(1.0)  # twice, and half
+    assert found["penalised_against_one"]["kl_ratio"]["mean"] == pytest.approx(2.0)  # four times, and once
+    assert found["penalised_against_one"]["held_kl_ratio"]["seeds"] == pytest.approx([4.0, 1.0])
     assert found["penalised_against_one"]["gold"]["seeds"] == pytest.approx([0.4, 0.2])
     assert found["penalised_against_one"]["end"]["mean"] == pytest.approx(0.15)
 
@@ -68,7 +77,7 @@ def test_reward_models_are_averaged_over_seeds() -> None:
 def test_every_promise_can_be_broken() -> None:
     def found(ratio: float, fall: float, error: float, one: float) -> list[bool]:
         figures = {arm: {"fall": {"mean": one if arm == "one" else fall}} for arm in ARMS}
-        figures |= {"penalised_against_one": {"kl_ratio": ratio}}
+        figures |= {"penalised_against_one": {"kl_ratio": {"mean": ratio}}}
         figures |= {"reward_models": {"calibration_error_mixture": {"mean": error}}}
         return [bar.passed for bar in bars(figures)]
 
