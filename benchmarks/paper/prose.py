@@ -123,11 +123,12 @@ DIFFERENCES: Final = """\
 | Policies | GPT-3 of 1.3 B, 6 B and 175 B | one Llama of 0.96 M, 818 tokens, context of 256 |
 | Reward model | one of 6 B for all policies | of the policy's size, on the SFT policy's trunk |
 | Prompts | of the API's customers and labelers | templates of a small world in the paper's mix of use cases |
+| Prompts and web text | differ by themselves | prompts stand under a heading (`A question.`) that no document has |
 | Labelers | about 40 people, 72.6 % agreement | 12 simulated ones (and 5 held out), noise set to the same agreement |
 | Judgement | people rank, preferences unknown beyond that | the gold taste is known and judges every completion |
 | FLAN and T0 | public NLP data sets | six kinds of exercises about the world's facts |
 | Alignment tax | public benchmarks | loss on held-out corpus, and those exercises |
-| PPO | 256,000 episodes, coefficient of ptx 27.8, 8 examples an episode | preset `miniature` |
+| PPO | 256,000 episodes, coefficient of ptx 27.8, 8 examples an episode | as `benchmarks/paper/plan.py` says |
 | Seeds | three for the 5-fold reward models | three, everything made anew |
 """
 
