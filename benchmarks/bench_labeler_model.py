@@ -20,7 +20,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -32,7 +32,7 @@ from benchmarks.judged_worlds import PLANTED, STRONG, Judges
 from benchmarks.ranked_rounds import World
 
 PROMPTS_A_ROUND, TEST_PROMPTS = 100, 1000
-BIAS_RUNS, FITS, WEAK_FITS, SEEDS, TASTE_SEEDS = 12, 42, 12, 5, 3
+BIAS_RUNS, FITS, WEAK_FITS, SEEDS, FIRST_SEEDS, TASTE_SEEDS = 12, 42, 12, 5, 3, 3
 ARMS = (("honest", "none"), ("two", "none"), ("two", "reliability"), ("honest", "reliability"), ("even", "none"),
         ("one", "reliability"))  # fmt: skip
 CONTRARY = (3, 8)
@@ -77,15 +77,21 @@ def runs() -> Iterator[tuple[str, str, Judges, int, Figures]]:
         "even": Judges.ordinary(10, busy=CONTRARY[0]),
         "one": Judges.ordinary(10, contrary=CONTRARY[:1], busy=CONTRARY[0]),
     }
-    for seed, (who, model) in itertools.product(range(SEEDS), ARMS[:3]):
-        yield "adversaries", f"adversaries-{seed}-{who}-{model}", people[who], 200 + seed, {"labeler_model": model}
+
+    def against(
+        seeds: Iterable[int], arms: Sequence[tuple[str, str]]
+    ) -> Iterator[tuple[str, str, Judges, int, Figures]]:
+        for seed, (who, model) in itertools.product(seeds, arms):
+            yield "adversaries", f"adversaries-{seed}-{who}-{model}", people[who], 200 + seed, {"labeler_model": model}
+
+    yield from against(range(FIRST_SEEDS), ARMS[:3])
     for number in range(FITS + WEAK_FITS):
         kind = STRONG[number % len(STRONG)] if number < FITS else "courtesy-blind"
         yield "fits", f"fits-{number:02d}-{kind}", Judges.biased(kind, number), 400 + number, {}
     for seed, condition in itertools.product(range(TASTE_SEEDS), ("none", "group")):
         yield "tastes", f"tastes-{seed}-{condition}", Judges.two_tastes(), 300 + seed, {"condition": condition}
-    for seed, (who, model) in itertools.product(range(SEEDS), ARMS[3:]):
-        yield "adversaries", f"adversaries-{seed}-{who}-{model}", people[who], 200 + seed, {"labeler_model": model}
+    yield from against(range(FIRST_SEEDS, SEEDS), ARMS[:3])
+    yield from against(range(SEEDS), ARMS[3:])
     for number in range(BIAS_RUNS):
         kind = STRONG[number % len(STRONG)]
         judges = Judges.biased(kind, number)
