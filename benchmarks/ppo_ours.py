@@ -24,8 +24,8 @@ from trainer.settings.ppo import PpoSettings
 LIKE_TRL: dict[str, Any] = {
     "beta1": 0.9, "beta2": 0.999, "adam_eps": 1e-8, "max_grad_norm": 0.0, "ema_decay": 0.0, "warmup_iterations": 0,
     "missing_eos": "subtract", "checkpoint_every": 0, "device": "cpu",
-    # Guards measure and say, and stop nothing: their limits are for real runs.
-    "max_kl_nats": 1e6, "max_eos_drop": 1.0, "max_empty_share": 1.0, "min_entropy_ratio": 0.0,
+    # Guards measure and say, and stop nothing: a policy that is paid for some tokens games its reward, as it should.
+    "guard_patience": 1_000_000,
 }  # fmt: skip
 """TRL's optimizer, its fixed rate, no clipping of gradients, no average of weights."""
 
