@@ -189,8 +189,10 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 def bars(figures: Figures) -> list[Bar]:
     """Return what was promised beside what was measured."""
-    taste, costs = figures["tastes"], figures["adversaries"]
-    gain = min(taste["conditioned"][group] - before for group, before in taste["unconditioned"].items())
+    costs, gain = figures["adversaries"], math.nan
+    if "tastes" in figures:
+        before, after = (figures["tastes"][name] for name in ("unconditioned", "conditioned"))
+        gain = min(after[group] - accuracy for group, accuracy in before.items())
     return [
         Bar("planted_bias_recovered", figures["fits"]["recovered"], ">=", 0.95),
         Bar("planted_bias_recovered_while_training", figures.get("bias", {}).get("recovered", math.nan), ">=", 0.95),
