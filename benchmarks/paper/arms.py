@@ -19,7 +19,7 @@ import torch
 from benchmarks.common import commit
 from benchmarks.paper import comparisons, reinforcement
 from benchmarks.paper.measure import Examiner
-from benchmarks.paper.plan import BY_NAME, VERSION, Arm, Sizes, digest, identity, settle
+from benchmarks.paper.plan import BY_NAME, REWARD_EPOCH, VERSION, Arm, Sizes, digest, identity, settle
 from benchmarks.paper.world import World
 from deploy.base import SHIPPED
 from trainer.models.policies import load_policy
@@ -115,7 +115,7 @@ def _fine_tune(arm: Arm, place: Place) -> Result:
 
 def _ppo(arm: Arm, place: Place) -> Result:
     world = place.world()
-    reward = place.of(arm.needs[1]) / "reward"
+    reward = comparisons.model_after(place.of(arm.needs[1]), min(REWARD_EPOCH, _epochs(arm.needs[1], place)))
     trained = reinforcement.train(arm, world, place.policy("start"), reward, place.policy(arm.name), place.seed)
     examined = _examined(place, arm.name)
     return {**examined, "figures": examined["figures"] | trained.figures, "series": trained.series}
@@ -131,9 +131,13 @@ def _comparisons(arm: Arm, place: Place) -> Result:
 
 def _reward(arm: Arm, place: Place) -> Result:
     ranked, output = place.of(arm.needs[0]), place.of(arm.name)
-    epochs = 1 if arm.needs[0] == FIRST else place.sizes.epochs
-    pairs = arm.name == "reward-pairs"
+    epochs, pairs = _epochs(arm.name, place), arm.name == "reward-pairs"
     return comparisons.train(ranked, place.policy("sft"), output, place.seed, epochs, pairs=pairs)
+
+
+def _epochs(reward: str, place: Place) -> int:
+    """Passes of a reward arm; the first round has one."""
+    return 1 if FIRST in BY_NAME[reward].needs else place.sizes.epochs
 
 
 def _fold(arm: Arm, place: Place) -> Result:

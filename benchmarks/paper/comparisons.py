@@ -16,7 +16,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from benchmarks.paper.measure import Examiner
-from benchmarks.paper.plan import FOLDS, settle
+from benchmarks.paper.plan import FOLDS, REWARD_EPOCH, settle
 from benchmarks.paper.world import Row, World, write_rows
 from sandbox.__main__ import comparison_rows
 from sandbox.gold import judge
@@ -94,12 +94,12 @@ def shares(K: int, policies: Sequence[str]) -> dict[str, int]:
 
 
 def train(ranked: Path, policy: Path, directory: Path, seed: int, epochs: int, *, pairs: bool) -> dict[str, Any]:
-    """Train a reward model for one epoch, go on for more of them elsewhere, and return figures and series.
+    """Train a reward model epoch by epoch, each with a schedule of its own; return figures and series.
 
     Args:
         ranked: directory of ``make``.
         policy: whose trunk it starts from.
-        directory: gets ``reward``, the model of the first epoch.
+        directory: gets the model of every epoch.
         seed: of the order of the rows.
         epochs: passes in all; those after the first only show what more of them do.
         pairs: take the pairs apart and shuffle them, instead of all pairs of a prompt at once.
@@ -109,7 +109,7 @@ def train(ranked: Path, policy: Path, directory: Path, seed: int, epochs: int, *
         source = write_rows(directory / "pairs.jsonl", itertools.chain.from_iterable(map(_apart, read_rows(source))))
     series, figures, latest = [], Figures(), {"policy": policy}
     for epoch in range(1, epochs + 1):
-        output = directory / ("reward" if epoch == 1 else f"epoch-{epoch}")
+        output = model_after(directory, epoch)
         options = _batch(pairs, source) | latest
         reward.run(_reward_settings(output, source, seed + 1000 * (epoch - 1), options))
         latest = {"init_reward": output}
@@ -117,7 +117,7 @@ def train(ranked: Path, policy: Path, directory: Path, seed: int, epochs: int, *
         row = {f"{name}_{key}": on[part][figure] for name, part in (("train", "train"), ("held_out", "test-training"))
                for key, figure in (("loss", "log_loss"), ("accuracy", "accuracy"))}  # fmt: skip
         series.append({"epoch": float(epoch)} | row)
-        if epoch == 1:
+        if epoch <= REWARD_EPOCH:
             figures = row | {
                 "held_out_labelers_accuracy": on["test-held-out"]["accuracy"],
                 "gold_accuracy": on["test-gold"]["accuracy"],
@@ -125,6 +125,11 @@ def train(ranked: Path, policy: Path, directory: Path, seed: int, epochs: int, *
                 "held_out_labelers_ceiling": _ceiling(ranked, "held-out", seed),
             }
     return {"figures": figures, "series": {"epochs": series}}
+
+
+def model_after(directory: Path, epoch: int) -> Path:
+    """Return where the reward model of an arm is after so many epochs."""
+    return directory / f"epoch-{epoch}"
 
 
 def fold(ranked: Path, policy: Path, directory: Path, seed: int, number: int) -> Figures:

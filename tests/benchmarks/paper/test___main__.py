@@ -10,7 +10,7 @@ def test_only_what_has_its_needs_is_ready_and_early_seeds_come_first() -> None:
     first = [(seed, arm.name) for seed, arm in ready(waiting, set(), 9)]
     assert first == [(1, "base"), (1, "base-few-shot"), (2, "base"), (2, "base-few-shot")]
     some = [(seed, arm) for seed, arm in waiting if arm.name in ("reward", "ppo")]
-    done = {(1, "comparisons"), (2, "reward"), (2, "start")}
+    done = {(1, "comparisons"), (1, "sft"), (2, "reward"), (2, "start")}
     assert [(seed, arm.name) for seed, arm in ready(some, done, 9)] == [(1, "reward"), (2, "ppo")]
     assert ready(some, done, 1) == [(1, BY_NAME["reward"])]
     assert ready(some, done, 0) == []
