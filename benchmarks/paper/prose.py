@@ -121,7 +121,7 @@ DIFFERENCES: Final = """\
 | | The paper | Here |
 |---|---|---|
 | Policies | GPT-3 of 1.3 B, 6 B and 175 B | one Llama of 0.96 M, 818 tokens, context of 256 |
-| Reward model | one of 6 B for all policies | of the policy's size, on the SFT policy's trunk |
+| Reward model | one of 6 B for all policies, one epoch | of the policy's size, on the SFT policy's trunk, two epochs |
 | Prompts | of the API's customers and labelers | templates of a small world in the paper's mix of use cases |
 | Prompts and web text | differ by themselves | prompts stand under a heading (`A question.`) that no document has |
 | Labelers | about 40 people, 72.6 % agreement | 12 simulated ones (and 5 held out), noise set to the same agreement |
