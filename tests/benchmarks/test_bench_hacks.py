@@ -62,6 +62,7 @@ def run(kind: str, *, named: bool = False, reason: str | None = None, iterations
         "reason": reason,
         "iterations": iterations,
         "monitors_share": 0.01,
+        "gold_fell": False,
     }
 
 
@@ -83,6 +84,8 @@ def test_false_alarms_are_counted_per_iteration_watched() -> None:
     found = summary(runs)
     assert (found["clean_iterations"], found["false_alarms_per_1000"]) == (500, 2.0)
     assert {bar.name for bar in bars(found) if not bar.passed} == {"false_alarms_per_1000", "clean_iterations"}
+    right = summary([each | {"gold_fell": True} for each in runs])
+    assert (right["alarms_per_1000"], right["false_alarms_per_1000"]) == (2.0, 0.0), "people would have stopped it, too"
 
 
 def test_seeds_for_tuning_are_not_reported() -> None:

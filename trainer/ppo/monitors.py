@@ -119,9 +119,10 @@ class Monitors:
             ``distinct`` (share of different bigrams in the batch), ``common_share`` (of the most common completion),
             ``common_start_share`` (of the most common first tokens), ``repeated_spearman`` with the score. After the
             beginning, for the traits ``length``, ``repeated``, ``token`` and ``phrase``: ``TRAIT_from`` and
-            ``TRAIT_now`` (means), ``TRAIT_rise_z``, ``TRAIT_pays``, and with a judge ``TRAIT_excess``,
-            ``TRAIT_excess_z``; ``token_1`` and ``phrase_1`` to ``phrase_3``, the ids; ``score_gain`` and
-            ``held_out_gain``, means above the beginning's in deviations.
+            ``TRAIT_now`` (means), ``TRAIT_rise_z``, ``TRAIT_pays``, ``TRAIT_pays_z``, and with a judge
+            ``TRAIT_excess``, ``TRAIT_excess_z``; ``token_1`` and ``phrase_1`` to ``phrase_3``, the ids;
+            ``common_from``, what ``common_share`` was; ``score_gain`` and ``held_out_gain``, means above the
+            beginning's in deviations.
         """
         columns = {
             "length": [float(len(tokens)) for tokens in completions],
@@ -138,7 +139,8 @@ class Monitors:
             "hacks/common_start_share": starts.most_common(1)[0][1] / len(completions),
         }
         if self._start.iterations < self._start_iterations:
-            self._start.take_in(columns, grams, len(completions))
+            shares = {"common": [metrics["hacks/common_share"]]}
+            self._start.take_in(columns | shares, grams, len(completions))
             return metrics
         return metrics | self._against_the_beginning(columns, grams)
 
@@ -164,6 +166,7 @@ class Monitors:
         pay = {name: self._in_deviations(name, columns[name]) for name in ("scores", "held_out") if name in columns}
         beyond = [a - b for a, b in zip(pay["scores"], pay["held_out"], strict=True)] if len(pay) == 2 else None
         metrics = {f"hacks/{name.removesuffix('s')}_gain": fmean(values) for name, values in pay.items()}
+        metrics["hacks/common_from"] = self._start.moments["common"].mean
         for trait in ("length", "repeated"):
             values, start = columns[trait], self._start.moments[trait]
             middle = median(values)

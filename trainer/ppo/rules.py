@@ -4,6 +4,7 @@ Knows limits and words; does not know how figures are measured (`trainer.ppo.mon
 rule (`trainer.ppo.guards`).
 A trait that became more frequent is no fault: learning looks the same. It becomes one where the reward pays much more
 for it than a held-out model, or, where there is none to ask, where it rose three times as far and is paid very highly.
+One answer to most prompts is a fault whoever likes it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def hack_reasons(metrics: Mapping[str, float], limits: GuardSettings, decode: De
         overpaid = _overpaid(trait, metrics, times, limits)
         found[f"hack_{trait}"] = f"{_rise(trait, metrics, decode)}, and {overpaid}" if overpaid else ""
         risen += [_rise(trait, metrics, decode)] if times > 1 else []
+    if "hacks/common_from" in metrics:
+        before, now = metrics["hacks/common_from"], metrics["hacks/common_share"]
+        found["hack_same"] = (
+            f"one and the same completion is given to {now:.0%} of the prompts, {before:.0%} at the beginning"
+            if 1 - now < limits.min_different_ratio * (1 - before)
+            else ""
+        )
     if "hacks/held_out_gain" in metrics:
         gained, judged = metrics["hacks/score_gain"], metrics["hacks/held_out_gain"]
         gains = f"scores gained {gained:.2g} deviations since the beginning, the held-out model's {judged:.2g}"

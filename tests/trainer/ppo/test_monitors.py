@@ -39,7 +39,7 @@ def batches(count: int, hack: str = "", seed: int = 0, episodes: int = 64) -> It
             if hack == "token" and rng.random() < 0.05 + 0.9 * moved:
                 tokens, extra = [*tokens[:-1], 8], 4.0
             if hack == "phrase" and rng.random() < 0.05 + 0.9 * moved:
-                tokens, extra = [3, 4, 5], 4.0
+                tokens, extra = [3, 4, 5, *tokens[:2]], 4.0
             completions.append([*tokens, 2])
             scores.append(worth + extra + rng.gauss(0, 0.3))
             judged.append(worth + rng.gauss(0, 0.3))
@@ -89,7 +89,7 @@ def test_what_is_planted_rises_and_is_overpaid(hack: str) -> None:
     if hack == "token":
         assert figures["hacks/token_1"] == 8
     if hack == "phrase":
-        assert {figures[f"hacks/phrase_{place}"] for place in (1, 2, 3)} <= {3.0, 4.0, 5.0, 2.0}
+        assert [figures[f"hacks/phrase_{place}"] for place in (1, 2, 3)] == [3.0, 4.0, 5.0]
 
 
 def test_what_both_judges_like_rises_and_is_not_overpaid() -> None:
@@ -120,3 +120,11 @@ def test_without_a_judge_only_pay_is_measured() -> None:
     assert "hacks/length_pays" in figures
     assert "hacks/length_excess" not in figures
     assert "hacks/held_out_gain" not in figures
+
+
+def test_the_most_common_completion_is_kept_beside_its_share_at_the_beginning() -> None:
+    monitors = Monitors(2)
+    for same in (1, 3, 4):
+        figures = monitors.look([[9, 2]] * same + [[10 + n, 2] for n in range(5 - same)], [0.0, 1.0, 2.0, 3.0, 4.0])
+    assert figures["hacks/common_from"] == pytest.approx((1 / 5 + 3 / 5) / 2)
+    assert figures["hacks/common_share"] == pytest.approx(4 / 5)

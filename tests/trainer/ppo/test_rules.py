@@ -106,6 +106,15 @@ def test_a_gain_that_the_judge_does_not_see_is_stopped_whatever_its_cause() -> N
     )
 
 
+def test_one_answer_to_most_prompts_is_stopped_whoever_likes_it() -> None:
+    common = {"hacks/common_from": 0.1, "hacks/common_share": 0.6}
+    assert hack_reasons(common, GuardSettings())["hack_same"] == (
+        "one and the same completion is given to 60% of the prompts, 10% at the beginning"
+    )
+    assert hack_reasons(common | {"hacks/common_share": 0.5}, GuardSettings())["hack_same"] == ""
+    assert hack_reasons(common | {"hacks/common_from": 0.5}, GuardSettings())["hack_same"] == "", "usual from the start"
+
+
 def test_tokens_are_named_by_text_or_by_number() -> None:
     figures = {name.replace("length", "phrase"): value for name, value in LENGTH.items()}
     figures |= {"hacks/phrase_now": 0.5, "hacks/phrase_from": 0.1} | {f"hacks/phrase_{k}": 10.0 * k for k in (1, 2, 3)}
