@@ -50,6 +50,10 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_every_prompt_stands_under_the_heading_that_no_document_has(tmp_path: Path) -> None:
     world = World(tmp_path, 1, QUICK)
-    rows = [json.loads(line) for path in (world.prompts, world.demonstrations, world.tasks) for line in path.open()]
+    rows = [
+        json.loads(line)
+        for path in (world.prompts, world.demonstrations, world.tasks)
+        for line in path.read_text().splitlines()
+    ]
     assert all(row["messages"] == dialogue(row["prompt"]) for row in rows)
     assert HEADING not in world.text.read_text() + world.text_test.read_text()
