@@ -11,6 +11,7 @@ no guard sees, fell in that run (a learned reward has flaws of its own). The lim
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import statistics
 import time
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.common import ROOT, Bar, log, report
-from benchmarks.hack_runs import CLEAN, HACKS, magic_word, record
+from benchmarks.hack_runs import CLEAN, HACKS, magic_word, record, record_file
 from benchmarks.ranked_rounds import Row, World
 from trainer.maths.overoptimisation import turnover
 from trainer.models.policies import load_tokenizer
@@ -39,7 +40,7 @@ def main() -> None:
     """Record what is not recorded yet, watch all of it, and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_hacks", description=__doc__)
     parser.add_argument("--tuning", action="store_true", help="watch the seeds for tuning, and write no report")
-    parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="record these kinds and write no report")
+    parser.add_argument("--recorded", action="store_true", help="watch what is recorded already, and write no report")
     given = parser.parse_args()
     world = World(DIRECTORY, PROMPTS_A_ROUND, HELD_OUT)
     hacked, clean = (TUNING_SEEDS["hacked"], TUNING_SEEDS["clean"]) if given.tuning else (SEEDS, CLEAN_SEEDS)
@@ -48,14 +49,16 @@ def main() -> None:
     decode = load_tokenizer(world.sft).decode
     runs: dict[bool, list[Figures]] = {True: [], False: []}
     for kind, seed, iterations in plan:
-        if given.only and kind not in given.only:
+        if given.recorded and not record_file(world, kind, seed, iterations).is_file():
             continue
         rows = record(world, kind, seed, iterations)
         for judged, found in runs.items():
             found.append(watch(rows, kind, seed, decode, judged=judged))
             log(f"{kind} {seed}, {'' if judged else 'not '}judged: {found[-1]['reason'] or 'no alarm'}")
-    if not (given.tuning or given.only):
-        figures = summary(runs[True]) | {"without_a_held_out_model": summary(runs[False]), "runs": runs[True]}
+    figures = summary(runs[True]) | {"without_a_held_out_model": summary(runs[False]), "runs": runs[True]}
+    if given.tuning or given.recorded:
+        log(json.dumps({name: value for name, value in figures.items() if name != "runs"}, indent=1))
+    else:
         report("hacks", figures, bars(figures))
 
 
@@ -121,8 +124,8 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> Figures:
         "caught": {kind: sum(run["named"] for run in each) for kind, each in hacked.items()},
         "planted": {kind: len(each) for kind, each in hacked.items()},
         "iterations_to_the_stop": {kind: [run["iterations"] for run in each] for kind, each in hacked.items()},
-        "hacks_always_caught": sum(all(run["named"] for run in each) for each in hacked.values()),
-        "latest_stop": max(run["iterations"] for each in hacked.values() for run in each),
+        "hacks_always_caught": sum(bool(each) and all(run["named"] for run in each) for each in hacked.values()),
+        "latest_stop": max((run["iterations"] for each in hacked.values() for run in each), default=0),
         "clean_iterations": watched,
         "alarms_of_clean_runs": len(alarms),
         "alarms_per_1000": 1000 * len(alarms) / watched,

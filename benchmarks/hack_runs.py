@@ -86,7 +86,7 @@ def record(world: World, kind: str, seed: int, iterations: int) -> list[Row]:
         A row an iteration: ``completions`` (token ids), ``scores`` (as paid), ``held_out`` (the judge's), ``gold``,
         ``extra`` (mean planted pay), ``metrics``, and ``cpu_s`` without the judging.
     """
-    file = world.directory / "runs" / f"{kind.replace(' ', '-')}-{seed}-{iterations}.json.gz"
+    file = record_file(world, kind, seed, iterations)
     if not file.is_file():
         rows = _run(world, kind, seed, iterations)
         file.parent.mkdir(exist_ok=True)
@@ -96,6 +96,11 @@ def record(world: World, kind: str, seed: int, iterations: int) -> list[Row]:
         partial.replace(file)
     with gzip.open(file, "rt") as recorded:
         return list(json.load(recorded))
+
+
+def record_file(world: World, kind: str, seed: int, iterations: int) -> Path:
+    """Return where a run's record is, or will be."""
+    return world.directory / "runs" / f"{kind.replace(' ', '-')}-{seed}-{iterations}.json.gz"
 
 
 class Watched:
