@@ -34,7 +34,8 @@ Figures = dict[str, Any]
 def measure(world: World, name: str, judges: Judges, seed: int, options: Mapping[str, Any]) -> Figures:
     """Train one reward model on its own labels; return its agreement with honest labels, and what it says of people."""
     output = DIRECTORY / "models" / name
-    shutil.rmtree(output, ignore_errors=True)
+    for left in (output, output.with_name(output.name + ".partial")):  # of a run that was interrupted
+        shutil.rmtree(left, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = name.split("-")[0]
     everybody_honest = Judges.two_tastes() if part == "tastes" else Judges.ordinary(10)
