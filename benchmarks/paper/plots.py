@@ -19,6 +19,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.paper.findings import FOLDS
 from benchmarks.paper.summary import Estimate, Results, Row
@@ -87,20 +88,22 @@ def win_rates(results: Results) -> Figure | None:
 
 
 def truth(results: Results) -> Figure | None:
-    """Shares of invented and of rude answers by policy, in three panels."""
+    """Shares of invented, of wrongly refused and of rude answers by policy, in four panels."""
     columns = {
         "hallucination_rate": "invented facts",
+        "not_stated_rate": "facts overlooked",
         "rude_rate": "rude",
-        "rude_respectful_rate": "rude, told to be respectful",
+        "rude_respectful_rate": "rude, if told not to",
     }
     if not results.has("base", "ppo-ptx"):
         return None
-    figure, axes = _panels(3, 3.6)
+    figure, axes = _panels(4, 3.6)
     for axis, (name, title) in zip(axes, columns.items(), strict=True):
         found = {arm: results.mean(arm, name) for arm in NAMES}
         _dots(axis, {arm: each for arm, each in found.items() if each}, names=axis is axes[0])
         axis.set(title=title, xlabel="share of completions")
         axis.set_xlim(left=0)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     return figure
 
 

@@ -66,8 +66,9 @@ Against the few-shot base PPO-ptx therefore has it easier here than in the paper
     "truth": Section(
         "Invented facts and rudeness",
         """\
-Closed-domain prompts whose text does not hold the answer: whoever answers with a fact has invented it. Rudeness is
-counted on customers' prompts, and once more behind a note that asks for respect.
+Closed-domain prompts whose text does not hold the answer: whoever answers with a fact has invented it. The price is
+prompts that do hold it and are answered with "not stated" (facts overlooked). Rudeness is counted on customers'
+prompts, and once more behind a note that asks for respect.
 """,
         """\
 The base's corpus holds no such notes, so nothing but training could tell it what they mean.
