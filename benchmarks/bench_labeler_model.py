@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from benchmarks.bench_incremental import STUDENT_T
@@ -50,6 +51,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     began_s = time.monotonic()
+    torch.set_num_threads(1)
     world = World(DIRECTORY, PROMPTS_A_ROUND, TEST_PROMPTS)
     plan = [each for each in runs() if given.only in (None, each[0])]
     found: dict[str, dict[str, Figures]] = {}

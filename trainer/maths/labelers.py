@@ -29,7 +29,7 @@ USUAL_WEIGHT = 2.0
 """Labelers that this is worth beside those who are seen: with hundreds of them it does not count."""
 BOUND = 1.96
 """Standard errors of a two-sided 95 % interval."""
-MOST_SCALE, _ROUNDS, _NEWTON_STEPS, _TOLERANCE = 1.5, 100, 2, 1e-4
+MOST_SCALE, _ROUNDS, _TOLERANCE = 1.5, 100, 1e-4
 
 
 class LabelerFit(NamedTuple):
@@ -91,8 +91,7 @@ def fit(gaps_P: Tensor, features_PF: Tensor, labeler_P: Tensor, row_P: Tensor, l
     for _ in range(_ROUNDS if len(gaps_P) else 0):
         before_D = usual_D
         precision_LD = _precision(effects_LD - usual_D, spread_D)
-        effects_LD = _newton(design_PD, labeler_P, effects_LD, usual_D, precision_LD)
-        variance_LD = _bread(design_PD, labeler_P, effects_LD, precision_LD).diagonal(dim1=1, dim2=2)
+        effects_LD, variance_LD = _newton(design_PD, labeler_P, effects_LD, usual_D, precision_LD)
         weight_LD = precision_LD * spread_D.square() * seen_L1
         usual_D = (weight_LD * effects_LD).sum(0) / weight_LD.sum(0)
         squares_D = (weight_LD * ((effects_LD - usual_D).square() + variance_LD)).sum(0)
@@ -164,16 +163,17 @@ def _precision(leanings_LD: Tensor, spread_D: Tensor) -> Tensor:
     return (TAIL + 1) / (TAIL * spread_D.square() + leanings_LD.square())
 
 
-def _newton(design_PD: Tensor, labeler_P: Tensor, effects_LD: Tensor, usual_D: Tensor, precision_LD: Tensor) -> Tensor:
-    for _ in range(_NEWTON_STEPS):
-        chance_P = torch.sigmoid(-(design_PD * effects_LD[labeler_P]).sum(1))
-        score_LD = torch.zeros_like(effects_LD).index_add_(0, labeler_P, chance_P[:, None] * design_PD)
-        score_LD -= precision_LD * (effects_LD - usual_D)
-        covariance_LDD = _bread(design_PD, labeler_P, effects_LD, precision_LD)
-        step_LD = (covariance_LDD @ score_LD[:, :, None]).squeeze(2)
-        # The objective is concave, but a full step from far away may overshoot where the curvature is flat.
-        effects_LD = effects_LD + step_LD.clamp(-1.0, 1.0)
-    return effects_LD
+def _newton(
+    design_PD: Tensor, labeler_P: Tensor, effects_LD: Tensor, usual_D: Tensor, precision_LD: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step towards each labeler's mode, and the (L, D) variances where it began: the EM goes round anyway."""
+    chance_P = torch.sigmoid(-(design_PD * effects_LD[labeler_P]).sum(1))
+    score_LD = torch.zeros_like(effects_LD).index_add_(0, labeler_P, chance_P[:, None] * design_PD)
+    score_LD -= precision_LD * (effects_LD - usual_D)
+    covariance_LDD = _bread(design_PD, labeler_P, effects_LD, precision_LD)
+    step_LD = (covariance_LDD @ score_LD[:, :, None]).squeeze(2)
+    # The objective is concave, but a full step from far away may overshoot where the curvature is flat.
+    return effects_LD + step_LD.clamp(-1.0, 1.0), covariance_LDD.diagonal(dim1=1, dim2=2)
 
 
 def _bread(design_PD: Tensor, labeler_P: Tensor, effects_LD: Tensor, precision_LD: Tensor) -> Tensor:

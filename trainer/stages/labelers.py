@@ -137,7 +137,8 @@ class LabelerTerms:
         """Write ``labelers.json`` and ``items.jsonl`` from a last fit; return what belongs among the metrics."""
         if not self._models_labelers:
             return {}
-        self.fit = self._fit(len(self._gaps))
+        if self._fitted < len(self._gaps) or self.fit is None:
+            self.fit = self._fit(len(self._gaps))
         found = {name: self._of_labeler(place) for place, name in enumerate(self.table.names)}
         usual = dict(zip(["reliability", *self.table.features], self.fit.usual_D.tolist(), strict=True))
         units = dict(zip(self.table.features, self.table.units.tolist(), strict=True))
