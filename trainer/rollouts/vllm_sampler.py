@@ -80,6 +80,9 @@ class VllmSampler:
             self._engine = _start_engine(self._directory, longest, cache_gib, dtype or policy.dtype, **options)
             self._engine.collective_rpc("end_with", args=(os.getpid(),))
             self._engine.update_weight_version(str(self._version))
+            if native:  # these files are memory, and no push writes them again
+                for loaded in self._directory.glob("*.safetensors"):
+                    loaded.unlink()
         except Exception as error:
             shutil.rmtree(self._directory, ignore_errors=True)
             raise EngineError(f"vLLM did not start for rollouts: {error}") from error

@@ -1,6 +1,6 @@
 """Two processes train what one trains: every figure of 20 steps to 1e-5; and a killed pair goes on bit for bit.
 
-This file is also the program that the launcher runs: ``torchrun test_distributed_stages.py DIRECTORY WHAT``.
+This file is also the program that the launcher runs: ``torchrun test_distributed_stages.py DIRECTORY PLACE/STAGE ...``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from trainer.ppo import ppo
 from trainer.running.distributed import join
+from trainer.running.layout import working_directory
 from trainer.settings.ppo import PpoSettings
 from trainer.settings.stages import PretrainSettings, RewardSettings, SftSettings
 from trainer.stages import pretrain, reward, sft
@@ -132,16 +133,31 @@ def directory(
 
 @pytest.fixture(scope="module")
 def together(directory: Path) -> Path:
-    ended = launch(directory, "two", *RUNS)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return directory / "two"
+    """Every run whole, and then one of which a process is killed: one launch, because most of a launch is imports."""
+    return run_and_be_killed(directory, "two", "again", RUNS)
 
 
 @pytest.fixture(scope="module")
 def sharded(directory: Path) -> Path:
-    ended = launch(directory, "sharded", *STAGES)
+    return run_and_be_killed(directory, "sharded", "sharded-again", STAGES)
+
+
+def run_and_be_killed(directory: Path, whole: str, killed: str, stages: Iterable[str]) -> Path:
+    ended = launch(directory, *(f"{whole}/{stage}" for stage in stages), f"{killed}/ppo!")
+    made = [stage for stage in stages if (directory / whole / stage / "metrics.json").is_file()]
+    assert made == list(stages), ended.stderr[-3000:]
+    assert ended.returncode != 0, "one was killed"
+    assert not (directory / killed / "ppo").exists()
+    assert list(working_directory(directory / killed / "ppo").rglob("step-*")), "the killed run left checkpoints"
+    return directory / whole
+
+
+@pytest.fixture(scope="module")
+def resumed(directory: Path, together: Path, sharded: Path) -> Path:
+    """Both killed runs gone on with."""
+    ended = launch(directory, "again/ppo", "sharded-again/ppo")
     assert ended.returncode == 0, ended.stderr[-3000:]
-    return directory / "sharded"
+    return directory
 
 
 @pytest.mark.parametrize("stage", [*STAGES, "lora"])
@@ -181,35 +197,25 @@ def require_equal(single: Path, double: Path) -> None:
 
 
 @pytest.mark.slow
-def test_half_models_of_a_killed_pair_go_on_and_end_in_the_same_bits(directory: Path, sharded: Path) -> None:
-    assert launch(directory, "sharded-again", "ppo!").returncode != 0
-    ended = launch(directory, "sharded-again", "ppo")
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    whole, again = weights(sharded / "ppo"), weights(directory / "sharded-again" / "ppo")
-    assert whole.keys() == again.keys()
-    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
+@pytest.mark.parametrize(("whole", "again"), [("two", "again"), ("sharded", "sharded-again")])
+def test_a_pair_of_which_one_was_killed_goes_on_and_ends_in_the_same_bits(
+    whole: str, again: str, resumed: Path
+) -> None:
+    """With a whole model each, and with half of one."""
+    first, second = weights(resumed / whole / "ppo"), weights(resumed / again / "ppo")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    assert [line["step"] for line in log(resumed / again / "ppo")] == list(range(1, STEPS + 1))
 
 
-@pytest.mark.slow
-def test_a_pair_of_which_one_was_killed_goes_on_and_ends_in_the_same_bits(directory: Path, together: Path) -> None:
-    assert launch(directory, "again", "ppo!").returncode != 0
-    assert not (directory / "again" / "ppo").exists()
-    ended = launch(directory, "again", "ppo")
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    whole, again = weights(together / "ppo"), weights(directory / "again" / "ppo")
-    assert whole.keys() == again.keys()
-    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
-    assert [line["step"] for line in log(directory / "again" / "ppo")] == list(range(1, STEPS + 1))
-
-
-def program(directory: Path, place: str, *stages: str) -> None:
-    """Run stages in one of two processes, of which one is killed in a stage whose name ends in an exclamation mark."""
+def program(directory: Path, *runs: str) -> None:
+    """Make runs (place/stage) in one of two processes; one is killed in a run that ends in an exclamation mark."""
     with join(torch.device("cpu"), 60.0) as world:
-        for stage in stages:
-            if stage.endswith("!") and world.rank == 1:
+        for run in runs:
+            place, stage = run.removesuffix("!").split("/")
+            if run.endswith("!") and world.rank == 1:
                 ppo.iterate = killing(ppo.iterate)
-            name = stage.removesuffix("!")
-            RUNS[name](directory, directory / place / name, shard=place.startswith("sharded"))
+            RUNS[stage](directory, directory / place / stage, shard=place.startswith("sharded"))
 
 
 def killing(step: Callable[..., Any]) -> Callable[..., Any]:
