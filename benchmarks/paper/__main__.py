@@ -22,6 +22,8 @@ from benchmarks.common import ROOT, commit, log
 from benchmarks.paper.plan import QUICK, Arm, Sizes, wanted
 
 WORKERS = 2
+SEEDS = [2, 3, 4]
+"""Reported ones; settings were chosen on others (1 and 100)."""
 Job = tuple[int, str]
 """Seed and arm."""
 
@@ -29,7 +31,7 @@ Job = tuple[int, str]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the arms of all seeds, then write the page unless only some arms were asked for; 0 when all that is done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper", description="The paper in miniature.")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of data and training (default 1 2 3)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="of data and training (default 2 3 4)")
     parser.add_argument("--arms", nargs="+", default=[], help="only these and what they need; the page is not written")
     parser.add_argument("--workers", type=int, default=WORKERS, help=f"arms at a time (default {WORKERS})")
     parser.add_argument("--quick", action="store_true", help="everything tiny: shows that it runs, and nothing else")
