@@ -75,6 +75,8 @@ def _made(results: Results) -> str:
     spent = f"{cpu_min:.0f} CPU-minutes"
     if whole := run.get("whole"):
         spent += f", {whole['wall_s'] / 60:.0f} minutes of wall time in one go with {whole['workers']} processes"
+    if len(results.seeds) == 1:
+        spent += "; one seed has no interval, so that nothing is decided yet"
     return (
         f"Each seed has {sizes['demonstrations']} demonstrations, {sizes['ranked']} prompts with {sizes['least_K']} to "
         f"{sizes['most_K']} ranked completions (one labeler each), {sizes['iterations']} iterations of PPO (the "

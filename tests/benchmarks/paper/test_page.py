@@ -43,3 +43,10 @@ def test_the_time_of_a_whole_run_is_told_only_when_there_was_one(made_up_results
     assert "in one go" not in page.render(made_up_results, [])
     whole = replace(made_up_results, run={**made_up_results.run, "whole": {"wall_s": 2400.0, "workers": 2}})
     assert "40 minutes of wall time in one go with 2 processes" in page.render(whole, [])
+
+
+def test_one_seed_decides_nothing_and_the_page_says_so(made_up_root: Path) -> None:
+    text = page.render(summary.collect(made_up_root, (2,)), [])
+    assert "one seed has no interval" in text
+    assert "**holds**" not in text.split("## Verdicts")[1]
+    assert "nan" not in text
