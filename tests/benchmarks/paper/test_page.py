@@ -27,7 +27,9 @@ def test_page_and_pictures_are_made_from_results(made_up_root: Path, tmp_path: P
     for finding, section in SECTIONS.items():
         assert f"## {section.title}\n" in text
         assert f"({page.PICTURES}/{file_name(finding)})" in text
-        assert (tmp_path / page.PICTURES / file_name(finding)).is_file()
+        drawn = (tmp_path / page.PICTURES / file_name(finding)).read_bytes()
+        assert drawn.startswith(b"\x89PNG")
+        assert len(drawn) > 5000
     claims = [claim for find in FINDINGS.values() for claim in find(results)]
     for claim in claims:
         (row,) = [line for line in text.splitlines() if line.startswith(f"| {claim.says} |")]

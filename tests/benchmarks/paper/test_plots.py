@@ -8,12 +8,10 @@ from benchmarks.paper.prose import SECTIONS
 from benchmarks.paper.summary import Results
 
 
-def test_every_finding_has_its_picture(made_up_results: Results, tmp_path: Path) -> None:
-    written = draw(made_up_results, tmp_path)
-    assert [path.name for path in written] == [file_name(name) for name in SECTIONS]
-    assert all(path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000 for path in written)
-    (again,) = draw(made_up_results, tmp_path / "again", ["kwise"])
-    assert again.read_bytes() == (tmp_path / again.name).read_bytes()
+def test_the_same_figures_give_the_same_bytes(made_up_results: Results, tmp_path: Path) -> None:
+    (once,), (again,) = (draw(made_up_results, tmp_path / name, ["kwise"]) for name in ("once", "again"))
+    assert once.name == again.name == file_name("kwise")
+    assert once.read_bytes() == again.read_bytes()
     assert str(tmp_path).encode() not in again.read_bytes()
 
 
