@@ -26,7 +26,7 @@ from trainer.stages import reward, score
 
 BASE_EVERY = 4
 """Of every so many completions of a prompt one is the base's."""
-FIRST_SHARE = 0.4
+FIRST_SHARE = 0.3
 """Of the others, the share of the policy of the first round, where there is one; the rest is the fine-tuned one's."""
 GROUPS: tuple[Group, ...] = ("training", "held-out")
 AGREEMENT_ROWS = 150
