@@ -135,7 +135,7 @@ class Sizes:
     exercises: int = 300
     text_test: int = 600
     point_test: int = 300
-    iterations: int = 80
+    iterations: int = 60
     first_iterations: int = 30
     long_iterations: int = 150
 
