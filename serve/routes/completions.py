@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from feedback.errors import DeadlinePassed, EngineError, Overloaded, UnknownModel, WhetstoneError
 from feedback.ids import new_id
+from feedback.log import get
 from feedback.records import ApiKey
 from serve.answering.cutoff import Cutoff
 from serve.answering.exchange import Exchange, drafts
@@ -27,6 +28,8 @@ from serve.door.quotas import Left
 from serve.door.wishes import Wishes, read
 from serve.engines.base import TRANSCRIPTS, Engine
 from serve.errors import InvalidRequest, to_response
+
+log = get(__name__)
 
 PATHS: dict[Kind, str] = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
 PREFIXES: dict[Kind, str] = {"chat": "chatcmpl-", "text": "cmpl-"}
@@ -145,6 +148,11 @@ class Completions:
         token = TRANSCRIPTS.set(exchange.transcripts)
         try:
             await engine.app(_inner_scope(scope, PATHS[self._kind], base_id), cutoff.receive, reply.send)
+        except Exception:
+            if not engine.dead:
+                raise
+            # Given up in the middle, an engine raises whatever its closed parts do; `_what_failed` says what it means.
+            log.warning("an engine that died broke a request off", version=version, exc_info=True)
         finally:
             TRANSCRIPTS.reset(token)
             exchange.write(usable=reply.status == 200)

@@ -75,6 +75,33 @@ def test_an_engine_that_fails_is_a_503_in_our_words_and_is_not_logged(door: Door
     assert door.logged() == []
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_request_inside_an_engine_that_is_given_up_is_told_so(door: Door, begun: bool) -> None:
+    async def closed(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"data: {}\n\n", "more_body": True})
+        door.slot.engine.dead = True  # type: ignore[union-attr, misc]
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    door.engine_app = closed
+    answer = door.ask()
+    assert answer.status_code == (200 if begun else 503)
+    last = answer.text.strip().split("\n\n")[-1].removeprefix("data: ")
+    assert json.loads(last)["error"]["code"] == "engine_unavailable"
+    assert "futures" not in answer.text
+    assert door.logged() == []
+
+
+def test_a_fault_in_an_engine_that_lives_is_not_passed_over(door: Door) -> None:
+    async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("a fault of ours")
+
+    door.engine_app = faulty
+    with pytest.raises(RuntimeError, match="a fault of ours"):  # what answers it with a bare 500 raises it again
+        door.ask()
+
+
 def test_the_slot_counts_the_request_until_its_last_byte(door: Door) -> None:
     seen = []
 
