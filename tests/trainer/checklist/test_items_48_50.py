@@ -212,5 +212,5 @@ def test_item_50_the_held_out_score_turns_where_the_proxy_still_rises(ppo_settin
     reported = curve_of_run.report()
     assert reported is not None
     assert reported["turnover"]["iteration"] == found.peak_at
-    assert reported["held_out"]["beta"] == planted.beta
+    assert reported["held_out"]["beta"] == pytest.approx(planted.beta)
     assert reported["proxy"]["alpha"] != planted.alpha
