@@ -107,7 +107,9 @@ SITES = [
     Site("trainer.running.workspace:conclude", _PUBLISH),
 ]
 VLLM_SITES = [
-    Site("trainer.rollouts.weight_transfer:save_file", "in a push to vLLM", lambda real, tensors, path, **_: _torn(path)),
+    Site(
+        "trainer.rollouts.weight_transfer:save_file", "in a push to vLLM", lambda real, tensors, path, **_: _torn(path)
+    ),
     Site("trainer.rollouts.vllm_sampler:VllmSampler.push", "in a push to vLLM"),
     Site("trainer.rollouts.vllm_sampler:VllmSampler.sample", "around sampling with vLLM"),
 ]

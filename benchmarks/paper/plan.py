@@ -167,8 +167,8 @@ class Arm:
 
 _RL = ("start", "reward")
 _FIRST: Mapping[str, Any] = {"ptx_coef": 0.0, "minibatches": 2, "kl_coef": 0.05}
-"""Of the first round's policy: as far from ``start`` as it gets with the others' settings, it refused nearly every closed
-prompt, and half as much was invented in the end where it had not gone so far (seed 100: 0.28 and 0.15)."""
+"""Of the first round's policy: with the others' settings it went far from ``start`` and refused nearly every closed
+prompt; where it had not gone so far, half as much was invented in the end (seed 100: 0.15 against 0.28)."""
 ARMS: tuple[Arm, ...] = (
     Arm("base", "base"),
     Arm("base-few-shot", "few-shot"),
