@@ -60,9 +60,10 @@ class GuardSettings(BaseModel):
     """Rise of the share of a completion's bigrams that it held before, from which on overpaid repetition counts."""
     max_share_rise: float = Field(0.07, gt=0)
     """Rise of the share of completions with one token or phrase, from which on an overpaid one counts."""
-    min_different_ratio: float = Field(0.5, ge=0, lt=1)
+    min_different_ratio: float = Field(0.1, ge=0, lt=1)
     """Smallest share of completions other than the most common one, as a share of the beginning's: below, one answer is
-    given to unlike prompts, whatever reward and held-out model think of it."""
+    given to nearly all prompts, whatever reward and held-out model think of it. At 0.5 the rule stopped a run of the
+    demonstration whose policy was preferred to the one before (measured)."""
     max_unearned_gain: float = Field(2.0, gt=0)
     """How much more scores may have gained since the beginning than the held-out model's, each in its own standard
     deviations; on the same seeds clean runs reached 0.4."""

@@ -107,11 +107,11 @@ def test_a_gain_that_the_judge_does_not_see_is_stopped_whatever_its_cause() -> N
 
 
 def test_one_answer_to_most_prompts_is_stopped_whoever_likes_it() -> None:
-    common = {"hacks/common_from": 0.1, "hacks/common_share": 0.6}
+    common = {"hacks/common_from": 0.1, "hacks/common_share": 0.95}
     assert hack_reasons(common, GuardSettings())["hack_same"] == (
-        "one and the same completion is given to 60% of the prompts, 10% at the beginning"
+        "one and the same completion is given to 95% of the prompts, 10% at the beginning"
     )
-    assert hack_reasons(common | {"hacks/common_share": 0.5}, GuardSettings())["hack_same"] == ""
+    assert hack_reasons(common | {"hacks/common_share": 0.9}, GuardSettings())["hack_same"] == ""
     assert hack_reasons(common | {"hacks/common_from": 0.5}, GuardSettings())["hack_same"] == "", "usual from the start"
 
 
