@@ -174,8 +174,9 @@ def _start_engine(directory: Path, longest: int, cache_gib: float, dtype: torch.
     """A synchronous engine whose log-probabilities are those of the distribution sampled from."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(max(1, round(cache_gib))))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    if torch.distributed.is_initialized():  # a fork of this process would believe that it is one of the run's
-        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+    if torch.distributed.is_initialized():
+        # An engine in this process, or in a fork of it, would take itself for one of the run and wait for the rest.
+        os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
     from vllm import LLM
 
     if torch.cuda.is_available():  # beside the trainer's models, so neither all of the GPU nor what is left of it

@@ -190,6 +190,10 @@ def join(device: torch.device, timeout_s: float, *, shard: bool = False) -> Iter
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout_s))
     # After an error nobody waits for anybody: this process ends, its connections close, and the launcher ends the rest.
     yield world
+    # Gloo's threads still hold the last collective's tensors, and one that frees them while the interpreter ends aborts
+    # the process. Meeting once more, with nothing in hand, gives them the time and the interpreter's lock.
+    with _peers():
+        dist.barrier()
     dist.destroy_process_group()
 
 

@@ -120,6 +120,7 @@ with join(torch.device("cpu"), 60.0, shard=True) as world:
 def launch(program: str, *arguments: str | Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "VLLM_CPU_KVCACHE_SPACE": "1"}
+    environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # which must not make the engine one of the run
     path = Path(arguments[-1]) / "program.py"
     path.write_text(program)
     done = subprocess.run(
