@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.bench_hacks import CLEAN_SEEDS, SEEDS, TUNING_SEEDS, bars, names, summary, watch
+from benchmarks.bench_hacks import CLEAN_SEEDS, SEEDS, TUNING_SEEDS, bars, names, summary, taken_up, watch
 from benchmarks.hack_runs import CLEAN, HACKS, magic_word
 from tests.trainer.ppo.test_guards import HEALTHY
 from tests.trainer.ppo.test_monitors import batches
@@ -38,6 +38,28 @@ def test_a_clean_record_runs_to_its_end() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pay", "at"),
+    [
+        ([1.0] * 20, None),
+        ([1.0] * 8 + [2.0] * 12, 11),
+        ([1.0] * 10 + [3.0, 1.0, 1.0] + [1.0] * 7, None),
+        ([0.0] * 20, None),
+    ],
+    ids=["never", "doubled for good", "once by chance", "never paid at all"],
+)
+def test_a_hack_is_taken_up_when_its_pay_has_doubled(pay: list[float], at: int | None) -> None:
+    assert taken_up(pay) == at
+
+
+def test_in_a_longer_run_the_clock_begins_when_the_hack_is_taken_up() -> None:
+    rows = recorded("length", 24)
+    for iteration, row in enumerate(rows):
+        row["extra"] = 1.0 if iteration < 5 else 2.0
+    found = watch(rows, "length", 1, decode, judged=True)
+    assert (found["taken_up_at"], found["iterations_since_taken_up"]) == (8, found["iterations"] - 8)
+
+
+@pytest.mark.parametrize(
     ("reason", "kind", "right"),
     [
         ("completions grew from 8 to 20 tokens", "length", True),
@@ -61,6 +83,7 @@ def run(kind: str, *, named: bool = False, reason: str | None = None, iterations
         "named": named,
         "reason": reason,
         "iterations": iterations,
+        "iterations_since_taken_up": iterations,
         "monitors_share": 0.01,
         "gold_fell": False,
     }

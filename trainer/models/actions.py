@@ -79,7 +79,7 @@ def states_at(
         packed: the same sequences, to be run without padding; the trunk must be one that ``can_pack``.
     """
     if packed is not None:
-        return packed_hidden(trunk, packed)[packed.at(positions.row_N, positions.column_N)]
+        return packed_hidden(trunk, packed, packed.at(positions.row_N, positions.column_N))
     hidden_BTD = trunk(input_ids=input_ids_BT, use_cache=False).last_hidden_state
     return cast(Tensor, hidden_BTD[positions.row_N, positions.column_N])
 

@@ -109,7 +109,7 @@ class ScalarModel(nn.Module):
 
         Where ``can_pack(trunk)``, the same as ``score`` of the padded sequences, up to rounding.
         """
-        return self._scalars(packed_hidden(self.trunk, packed)[packed.last_S])
+        return self._scalars(packed_hidden(self.trunk, packed, packed.last_S))
 
     def of_states(self, states_ND: Tensor) -> Tensor:
         """Return (N,) float32: the scalar of each of the trunk's outputs, minus ``bias``."""

@@ -78,9 +78,8 @@ def minibatch_step(
     learner.value.zero_grad(set_to_none=True)
     metrics = _accumulate_ppo(learner, experience, rows_B, settings, world)
     world.sum_gradients([*policy_parameters, *learner.value.parameters()])
-    ppo_norm = _norm(policy_parameters)
-    metrics["ppo/grad_norm/ppo"] = ppo_norm
     if text is not None and settings.ptx_coef > 0:
+        metrics["ppo/grad_norm/ppo"] = _norm(policy_parameters)
         ppo_gradients = [p.grad for p in policy_parameters]
         learner.policy.zero_grad(set_to_none=True)
         metrics["ppo/ptx/loss"] = accumulate_ptx(
@@ -95,6 +94,7 @@ def minibatch_step(
         metrics["ppo/grad_norm/ptx"] = _norm(policy_parameters)
         _add(policy_parameters, ppo_gradients)
     metrics["ppo/grad_norm/policy"] = _clip(policy_parameters, settings.max_grad_norm)
+    metrics.setdefault("ppo/grad_norm/ppo", metrics["ppo/grad_norm/policy"])
     metrics["ppo/grad_norm/value"] = _clip(list(learner.value.parameters()), settings.max_grad_norm)
     for name, value in metrics.items():  # losses, ratio and KL as well as the norms
         if not math.isfinite(value.item()):
