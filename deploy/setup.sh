@@ -73,7 +73,7 @@ fi
 need_package redis-server redis-server
 if [ "$want" = test ]; then
   install_lock requirements/dev.txt
-  for lock in requirements/peers/*.txt; do # apart from the environment: two versions of one package, for comparison only
+  for lock in benchmarks/peers/shared.txt benchmarks/peers/trl-*.txt; do # apart from the environment: two versions of one package, for comparison only
     install_lock "$lock" --upgrade --target "$venv/peers/$(basename "$lock" .txt)"
   done
   need_package chromium chromium
