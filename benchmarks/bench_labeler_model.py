@@ -8,7 +8,10 @@ of other prompts.
 (b) Ten ordinary labelers, two of them contrary, against the same labels with nobody contrary, without and with the
 labeler model; and one contrary labeler who judges a fifth of all, against the same labels with him honest.
 (c) Two groups of opposite tastes: accuracy on each group's held-out rows, with and without a system message that names
-the group. Every run leaves a file behind, so that a benchmark that was interrupted goes on where it was.
+the group; and a policy trained by the named reward model: how often a group prefers the answer that was meant for it to
+the one that was meant for the other.
+
+Every run leaves a file behind, so that a benchmark that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from tqdm import tqdm
 
 from benchmarks.bench_incremental import STUDENT_T
 from benchmarks.common import Bar, report
+from benchmarks.judged_policies import serve_both
 from benchmarks.judged_runs import DIRECTORY, fitted, measure
 from benchmarks.judged_worlds import PLANTED, STRONG, Judges
 from benchmarks.ranked_rounds import World
@@ -44,7 +48,9 @@ def main() -> None:
     """Measure what is not measured yet, and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_labeler_model", description=__doc__)
     parser.add_argument(
-        "--only", choices=["bias", "fits", "adversaries", "tastes"], help="measure one part, write no report"
+        "--only",
+        choices=["bias", "fits", "adversaries", "tastes", "policies"],
+        help="measure one part, write no report",
     )
     parser.add_argument(
         "--seconds", type=float, default=math.inf, help="begin no run after so long; report what is there"
@@ -61,14 +67,22 @@ def main() -> None:
             if time.monotonic() - began_s > given.seconds:
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
-            measured = fitted(world, judges, seed) if part == "fits" else measure(world, name, judges, seed, options)
-            file.write_text(json.dumps(measured, indent=1))
+            file.write_text(json.dumps(run(world, part, name, judges, seed, options), indent=1))
         found.setdefault(part, {})[name] = json.loads(file.read_text())
     if not given.only:
-        summaries = {"fits": biases, "bias": biases, "adversaries": adversaries, "tastes": tastes}
+        summaries = {"fits": biases, "bias": biases, "adversaries": adversaries, "tastes": tastes, "policies": policies}
         figures: Figures = {part: summaries[part](runs) for part, runs in found.items()}
         figures |= {"measured": sum(map(len, found.values())), "planned": len(plan), "load_average": os.getloadavg()[0]}
         report("labeler-model", figures, bars(figures))
+
+
+def run(world: World, part: str, name: str, judges: Judges, seed: int, options: Mapping[str, Any]) -> Figures:
+    """Measure one run of the plan."""
+    if part == "fits":
+        return fitted(world, judges, seed)
+    if part == "policies":
+        return serve_both(world, DIRECTORY / "models" / name, seed)
+    return measure(world, name, judges, seed, options)
 
 
 def runs() -> Iterator[tuple[str, str, Judges, int, Figures]]:
@@ -92,6 +106,8 @@ def runs() -> Iterator[tuple[str, str, Judges, int, Figures]]:
         yield "fits", f"fits-{number:02d}-{kind}", Judges.biased(kind, number), 400 + number, {}
     for seed, condition in itertools.product(range(TASTE_SEEDS), ("none", "group")):
         yield "tastes", f"tastes-{seed}-{condition}", Judges.two_tastes(), 300 + seed, {"condition": condition}
+    for seed in range(TASTE_SEEDS):
+        yield "policies", f"policies-{seed}", Judges.two_tastes(), 600 + seed, {}
     yield from against(range(FIRST_SEEDS, SEEDS), ARMS[:3])
     yield from against(range(SEEDS), ARMS[3:])
     for number in range(BIAS_RUNS):
@@ -172,6 +188,15 @@ def tastes(runs: Mapping[str, Figures]) -> Figures:
     }
 
 
+def policies(runs: Mapping[str, Figures]) -> Figures:
+    """Return how often each group prefers its own answers, over the other group's and over those for nobody."""
+    return {
+        name: {group: spread([run[name][group] for run in runs.values()]) for group in groups}
+        for name, groups in next(iter(runs.values())).items()
+        if name.startswith("own_over")
+    } | {"words": [run["words"] for run in runs.values()], "stopped": [run["stopped"] for run in runs.values()]}
+
+
 def spread(values: Sequence[float]) -> Figures:
     """Return the mean of seeds with its 95 % interval (Student's t) and the seeds' own values."""
     mean = statistics.fmean(values) if values else math.nan
@@ -191,7 +216,9 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 def bars(figures: Figures) -> list[Bar]:
     """Return what was promised beside what was measured."""
-    costs, gain = figures["adversaries"], math.nan
+    costs, gain, served = figures["adversaries"], math.nan, math.nan
+    if "policies" in figures:
+        served = min(group["mean"] for group in figures["policies"]["own_over_others"].values())
     if "tastes" in figures:
         before, after = (figures["tastes"][name] for name in ("unconditioned", "conditioned"))
         gain = min(after[group] - accuracy for group, accuracy in before.items())
@@ -202,6 +229,7 @@ def bars(figures: Figures) -> list[Bar]:
         Bar("adversaries_cost_points", costs["two_of_ten_cost_with_model"]["mean"], "<=", 2.0),
         Bar("one_adversary_cost_points", costs["one_with_a_fifth_cost_with_model"]["mean"], "<=", 2.0),
         Bar("conditioning_gain_points_of_the_worse_group", 100 * gain, ">", 0.0),
+        Bar("policy_prefers_right_for_the_worse_group", served, ">", 0.5),
     ]
 
 
