@@ -38,8 +38,8 @@ from benchmarks.ppo_world import HELD_OUT, Problem, shared_settings
 
 DIRECTORY = ROOT / "var" / "bench" / "ppo"
 PEERS = Path(sys.prefix) / "peers"
-SEEDS = (1, 2, 3)
-TURNS, LEARNING_ITERATIONS = 6, 5
+SEEDS = (1, 2, 3, 4, 5)
+TURNS, LEARNING_ITERATIONS = 6, 8
 STILL = 1e-9
 """A learning rate at which no completion changes."""
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}

@@ -71,6 +71,6 @@ def test_our_settings_are_what_both_sides_are_told(problem: Problem, tmp_path: P
     }  # fmt: skip
     told = settings(given)
     assert (told.iterations, told.batch_size, told.minibatches, told.seed) == (3, 64, 8, 7)
-    assert (told.lr, told.value_lr, told.kl_coef, told.temperature) == (1e-3, 1e-3, 0.02, 1.0)
+    assert (told.lr, told.value_lr, told.kl_coef, told.temperature) == (5e-4, 5e-4, 0.02, 1.0)
     assert (told.missing_eos, told.missing_eos_penalty, told.max_grad_norm) == ("subtract", 1.0, 1.0)
     assert (told.ema_decay, told.warmup_iterations, told.ptx_per_minibatch) == (0.0, 0, 0)

@@ -2,8 +2,8 @@
 
 Knows which models can be run so, and transformers' attention interface; does not know heads, losses or data. Whatever
 is done token by token (embeddings, norms, projections, MLPs) runs on the N real tokens alone; attention on rectangles
-that are cut out of the row (`trainer.models.packed_attention`). Where few tokens are read, the last layer runs for
-those alone, if it is of a form that `trainer.models.last_layer` knows.
+that are cut out of the row (`trainer.models.packed_attention`). Layers of a form that `trainer.models.llama_layers`
+knows run in less time, the last one for those tokens alone that are read, where those are few.
 
 Dimension letters: N tokens of the row, M tokens that are read, D width, H heads, E entries of a head.
 """
@@ -21,7 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from feedback.errors import ConfigError
 from trainer.data.packed import Packed
-from trainer.models.last_layer import can_read_few, reading_few
+from trainer.models.llama_layers import forwarding, has_llama_layers
 from trainer.models.packed_attention import Reading, attend
 
 __all__ = ["Packed", "can_pack", "packed_hidden"]
@@ -67,9 +67,10 @@ def packed_hidden(trunk: PreTrainedModel, packed: Packed, place_M: Tensor | None
     Raises:
         ConfigError: its attention turns out to be another.
     """
-    few = place_M is not None and len(place_M) < _WORTH_CHOOSING * len(packed.input_ids_N) and can_read_few(trunk)
+    known = has_llama_layers(trunk)
+    few = known and place_M is not None and len(place_M) < _WORTH_CHOOSING * len(packed.input_ids_N)
     reading = Reading(packed, cast(Tensor, place_M)) if few else None
-    with _attending(trunk, packed), reading_few(trunk, packed, reading) if reading else nullcontext():
+    with _attending(trunk, packed), forwarding(trunk, packed, reading) if known else nullcontext():
         output = trunk(input_ids=packed.input_ids_N[None], position_ids=packed.position_ids_N[None], use_cache=False)
     hidden = cast(Tensor, output.last_hidden_state[0])
     chosen_M = reading.back_M if reading else place_M

@@ -1,4 +1,4 @@
-"""A last layer that runs for few tokens gives them what it gives them among all, and the same gradients."""
+"""Layers of Llama's form give what transformers gives, and the last one gives few tokens what it gives all of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
 
 from tests.trainer.models.test_packed_attention import layout
 from tests.trainer.models.test_packing import CONFIGS, VOCABULARY, build
 from trainer.data.packed import Packed
-from trainer.models.last_layer import can_read_few
+from trainer.models.llama_layers import Turns, has_llama_layers, rms_norm, turned
 from trainer.models.packing import packed_hidden
 
 KNOWN = ("llama", "llama with shared keys", "qwen")
@@ -34,7 +35,7 @@ def alike(one: Tensor | None, other: Tensor | None) -> bool:
 
 def rows_of_last_mlp(model: PreTrainedModel, row: Packed, place_M: Tensor) -> int:
     seen: list[int] = []
-    hook = model.layers[-1].mlp.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].shape[1]))
+    hook = model.layers[-1].mlp.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].flatten(0, -2).shape[0]))
     packed_hidden(model, row, place_M)
     hook.remove()
     return seen[0]
@@ -72,16 +73,52 @@ def test_adapters_count() -> None:
     assert torch.allclose(found, packed_hidden(model, row)[place_M], atol=1e-5)
 
 
-def test_the_layer_is_left_as_it_was_even_after_an_error() -> None:
+def test_the_layers_are_left_as_it_was_even_after_an_error() -> None:
     model = build(CONFIGS["llama"])
     with pytest.raises(IndexError):
         packed_hidden(model, Packed.of_sequences([[1, 2, VOCABULARY + 3]]), torch.tensor([2]))
-    assert "forward" not in vars(model.layers[-1])
+    assert not any("forward" in vars(layer) for layer in model.layers)
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS.keys() - set(KNOWN)))
-def test_other_architectures_run_whole(name: str) -> None:
+def test_other_architectures_run_as_they_are(name: str) -> None:
     model, row = build(CONFIGS[name]), layout(shared=False)
-    assert not can_read_few(model)
+    assert not has_llama_layers(model)
     place_M = torch.tensor([4, 0, 9])
     assert torch.allclose(packed_hidden(model, row, place_M), packed_hidden(model, row)[place_M], atol=1e-6)
+
+
+def test_the_norm_and_its_gradients_are_those_of_transformers() -> None:
+    torch.manual_seed(1)
+    module, rows_ND = LlamaRMSNorm(6, eps=1e-3), torch.randn(5, 6, requires_grad=True)
+    module.weight.data.normal_()
+    weights_ND = torch.randn(5, 6)
+    found = [
+        torch.autograd.grad((norm * weights_ND).sum(), (rows_ND, module.weight), retain_graph=True)
+        for norm in (rms_norm(rows_ND, module), module(rows_ND))
+    ]
+    assert torch.allclose(rms_norm(rows_ND, module), module(rows_ND), atol=1e-6)
+    assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in zip(*found, strict=True))
+
+
+def test_the_norms_gradient_is_its_difference_quotient() -> None:
+    torch.manual_seed(1)
+    module = LlamaRMSNorm(6, eps=1e-3).double()
+    rows_ND = (3 * torch.randn(4, 6, dtype=torch.float64) + 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda rows: rms_norm(rows, module), (rows_ND,))
+
+
+@pytest.mark.parametrize("heads", [4, 2])
+def test_positions_turn_as_transformers_turns_and_back(heads: int) -> None:
+    torch.manual_seed(1)
+    tokens, entries = 7, 6
+    angles_NE = torch.rand(tokens, entries // 2, dtype=torch.float64).repeat(1, 2)
+    cos_1NE, sin_1NE = angles_NE.cos()[None], angles_NE.sin()[None]
+    rows_ND = torch.randn(tokens, heads * entries, dtype=torch.float64, requires_grad=True)
+    turns = Turns.of(cos_1NE, sin_1NE, 4)
+    rows_1HNE = rows_ND.view(1, tokens, heads, entries).transpose(1, 2)
+    expected_1HNE, _ = apply_rotary_pos_emb(rows_1HNE, rows_1HNE, cos_1NE, sin_1NE)
+    assert torch.allclose(turned(rows_ND, turns, entries), expected_1HNE[0].transpose(0, 1))
+    assert torch.autograd.gradcheck(lambda rows: turned(rows, turns, entries), (rows_ND,))
+    some = torch.tensor([5, 2])
+    assert torch.equal(turned(rows_ND[some], turns.at(some), entries), turned(rows_ND, turns, entries)[some])
