@@ -108,7 +108,7 @@ def turned(rows_ND: Tensor, turns: Turns, entries: int) -> Tensor:
     width = rows_ND.shape[-1]  # keys may have fewer heads than queries
     tables = turns.cos_ND[:, :width], turns.sin_ND[:, :width]
     turned_ND: Tensor = _Turned.apply(rows_ND, *tables, entries)  # type: ignore[no-untyped-call]
-    return turned_ND.unflatten(-1, (-1, entries))
+    return turned_ND.view(len(rows_ND), -1, entries)
 
 
 def _layer(layer: Any, hidden_ND: Tensor, turns: Turns, layout: Packed, reading: Reading | None) -> Tensor:
@@ -122,7 +122,7 @@ def _layer(layer: Any, hidden_ND: Tensor, turns: Turns, layout: Packed, reading:
     seen_MHE = attend(
         turned(attention.q_proj(asking_MD), query_turns, entries),
         turned(attention.k_proj(normed_ND), turns, entries),
-        attention.v_proj(normed_ND).unflatten(-1, (-1, entries)),
+        attention.v_proj(normed_ND).view(len(normed_ND), -1, entries),
         layout,
         reading,
         dropout=attention.attention_dropout if attention.training else 0.0,
@@ -144,7 +144,8 @@ class _RmsNorm(torch.autograd.Function):
         scale_N1 = norm_N1.square_().div_(rows_ND.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(wide_ND, weight_D, scale_N1)
         ctx.dtype = rows_ND.dtype
-        return (wide_ND * scale_N1).to(rows_ND.dtype) * weight_D
+        normed_ND: Tensor = (wide_ND * scale_N1).to(rows_ND.dtype)
+        return normed_ND * weight_D
 
     @staticmethod
     @once_differentiable
@@ -172,9 +173,10 @@ class _Turned(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_ND: Tensor) -> tuple[Tensor, None, None, None]:
-        return _turn(gradient_ND, *ctx.saved_tensors, ctx.entries, -1), None, None, None
+        cos_ND, sin_ND = ctx.saved_tensors
+        return _turn(gradient_ND, cos_ND, sin_ND, ctx.entries, -1), None, None, None
 
 
 def _turn(rows_ND: Tensor, cos_ND: Tensor, sin_ND: Tensor, entries: int, sign: int) -> Tensor:
-    exchanged_NHE = torch.roll(rows_ND.unflatten(-1, (-1, entries)), entries // 2, -1)
+    exchanged_NHE = torch.roll(rows_ND.reshape(len(rows_ND), -1, entries), entries // 2, -1)
     return (rows_ND * cos_ND).addcmul_(exchanged_NHE.flatten(1), sin_ND, value=sign).to(rows_ND.dtype)

@@ -35,7 +35,9 @@ def alike(one: Tensor | None, other: Tensor | None) -> bool:
 
 def rows_of_last_mlp(model: PreTrainedModel, row: Packed, place_M: Tensor) -> int:
     seen: list[int] = []
-    hook = model.layers[-1].mlp.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].flatten(0, -2).shape[0]))
+    hook = model.layers[-1].mlp.register_forward_hook(
+        lambda _, inputs, output: seen.append(inputs[0].flatten(0, -2).shape[0])
+    )
     packed_hidden(model, row, place_M)
     hook.remove()
     return seen[0]
