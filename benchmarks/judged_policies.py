@@ -28,7 +28,9 @@ from trainer.settings.presets import resolve
 from trainer.settings.stages import RewardSettings
 from trainer.stages import reward
 
-ITERATIONS, TRAIN_ROWS, TEST_PROMPTS = 60, 800, 400
+ITERATIONS, TRAIN_ROWS, TEST_PROMPTS = 80, 800, 400
+KL_COEF = 0.15
+"""Chosen on seed 699; with the preset's 0.05 one answer went to nine prompts of ten, whoever asked."""
 UNNAMED = "nobody"
 Answers = list[tuple[str, bool]]
 
@@ -52,7 +54,7 @@ def serve_both(world: World, directory: Path, seed: int) -> dict[str, Any]:
     told = {
         "output": directory / "policy", "policy": world.sft, "reward": directory / "reward", "seed": seed,
         "prompts": [world.directory / "train.jsonl"], "condition_on": groups, "episodes": 64 * ITERATIONS,
-        "device": "cpu", "checkpoint_every": 0,
+        "device": "cpu", "kl_coef": KL_COEF,
     }  # fmt: skip
     trained = ppo.run(resolve("ppo", PpoSettings, "sandbox", told))
     prompts = [row["prompt"] for row in world.prompts["test"][:TEST_PROMPTS]]
