@@ -54,12 +54,12 @@ def test_the_interval_is_students() -> None:
 
 
 def test_speed_counts_only_at_equal_gold_reward() -> None:
-    assert all(verdicts(parts([1.1, 0.98, 1.0, 1.0, 1.0], 2.1, 0.5)).values())
-    worse = verdicts(parts([0.5, 0.51, 0.52, 0.5, 0.5], 2.1, 0.5))
+    assert all(verdicts(parts([1.1, 0.98, 1.0, 1.0], 2.1, 0.5)).values())
+    worse = verdicts(parts([0.5, 0.51, 0.52, 0.5], 2.1, 0.5))
     assert not worse["gold_reward_not_lower_than_trl"]
     assert not worse["episodes_per_cpu_s_of_trl"]
-    assert not verdicts(parts([1.0, 1.01, 1.02, 1.0, 1.0], 1.9, 0.5))["episodes_per_cpu_s_of_trl"]
-    assert not verdicts(parts([1.0, 1.01, 1.02, 1.0, 1.0], 2.1, 0.8))["peak_memory_of_trl"]
+    assert not verdicts(parts([1.0, 1.01, 1.02, 1.0], 1.9, 0.5))["episodes_per_cpu_s_of_trl"]
+    assert not verdicts(parts([1.0, 1.01, 1.02, 1.0], 2.1, 0.8))["peak_memory_of_trl"]
 
 
 @pytest.mark.parametrize(("side", "steps"), [("trl", (8.0,)), ("ours", (8.0, 8.0))])
