@@ -77,7 +77,8 @@ def _made(results: Results) -> str:
     cpu_min = sum(run["cpu_s"].values()) / 60
     spent = f"{cpu_min:.0f} CPU-minutes"
     if whole := run.get("whole"):
-        spent += f", {whole['wall_s'] / 60:.0f} minutes of wall time in one go with {whole['workers']} processes"
+        seeds = ", ".join(map(str, whole["seeds"]))
+        spent += f"; seeds {seeds} took {whole['wall_s'] / 60:.0f} minutes in one go with {whole['workers']} processes"
     if set(results.seeds) & TUNED_ON:
         spent += "; settings were chosen on one of these seeds, so this is no evidence yet"
     if len(results.seeds) == 1:

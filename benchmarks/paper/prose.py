@@ -130,7 +130,7 @@ DIFFERENCES: Final = """\
 | FLAN and T0 | public NLP data sets | six kinds of exercises about the world's facts |
 | Alignment tax | public benchmarks | loss on held-out corpus, and those exercises |
 | PPO | 256,000 episodes, coefficient of ptx 27.8, 8 examples an episode | as `benchmarks/paper/plan.py` says |
-| Seeds | three for the 5-fold reward models | three, everything made anew |
+| Seeds | three for the 5-fold reward models | the ones named above, everything made anew |
 """
 
 RUNNING: Final = """\

@@ -43,8 +43,9 @@ def test_a_page_without_pictures_names_none(made_up_results: Results) -> None:
 
 def test_the_time_of_a_whole_run_is_told_only_when_there_was_one(made_up_results: Results) -> None:
     assert "in one go" not in page.render(made_up_results, [])
-    whole = replace(made_up_results, run={**made_up_results.run, "whole": {"wall_s": 2400.0, "workers": 2}})
-    assert "40 minutes of wall time in one go with 2 processes" in page.render(whole, [])
+    took = {"wall_s": 2400.0, "workers": 2, "seeds": [2, 3]}
+    whole = replace(made_up_results, run={**made_up_results.run, "whole": took})
+    assert "seeds 2, 3 took 40 minutes in one go with 2 processes" in page.render(whole, [])
 
 
 def test_one_seed_decides_nothing_and_the_page_says_so(made_up_root: Path) -> None:
