@@ -29,7 +29,7 @@ class Reading:
 
     Args:
         layout: of the row.
-        place_M: (M,) int64 places in the row, each once.
+        place_M: (M,) int64 places in the row, at least one.
 
     Attributes:
         place_M: the same, in the row's order: that of everything here.

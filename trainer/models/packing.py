@@ -62,13 +62,13 @@ def packed_hidden(trunk: PreTrainedModel, packed: Packed, place_M: Tensor | None
     Args:
         trunk: a model without vocabulary head (``model.base_model`` of a policy) that ``can_pack``.
         packed: the row; its ``at`` and ``last_S`` say where a sequence's tokens lie.
-        place_M: (M,) int64 places whose states are wanted, each once; None: all, in the row's order.
+        place_M: (M,) int64 places whose states are wanted, in any order; None: all, in the row's.
 
     Raises:
         ConfigError: its attention turns out to be another.
     """
     known = has_llama_layers(trunk)
-    few = known and place_M is not None and len(place_M) < _WORTH_CHOOSING * len(packed.input_ids_N)
+    few = known and place_M is not None and 0 < len(place_M) < _WORTH_CHOOSING * len(packed.input_ids_N)
     reading = Reading(packed, cast(Tensor, place_M)) if few else None
     with _attending(trunk, packed), forwarding(trunk, packed, reading) if known else nullcontext():
         output = trunk(input_ids=packed.input_ids_N[None], position_ids=packed.position_ids_N[None], use_cache=False)

@@ -124,3 +124,8 @@ def test_positions_turn_as_transformers_turns_and_back(heads: int) -> None:
     assert torch.autograd.gradcheck(lambda rows: turned(rows, turns, entries), (rows_ND,))
     some = torch.tensor([5, 2])
     assert torch.equal(turned(rows_ND[some], turns.at(some), entries), turned(rows_ND, turns, entries)[some])
+
+
+def test_no_tokens_are_no_states() -> None:
+    model, row = build(CONFIGS["llama"]), layout(shared=False)
+    assert packed_hidden(model, row, torch.tensor([], dtype=torch.long)).shape == (0, 32)
