@@ -101,6 +101,14 @@ def test_one_seed_that_is_missed_is_a_hack_that_is_not_caught() -> None:
     assert [bar.name for bar in bars(missed) if not bar.passed] == ["hacks_always_caught"]
 
 
+def test_a_catch_that_comes_late_is_told_apart_and_counts_as_missed() -> None:
+    runs = [run(kind, named=True, reason="it") for kind in HACKS] + [run("gold", iterations=2000)]
+    runs[2] |= {"iterations": 26, "iterations_since_taken_up": 5}
+    found = summary(runs)
+    assert (found["caught"]["magic token"], found["caught_when_taken_up"]["magic token"]) == (0, 1)
+    assert {bar.name for bar in bars(found) if not bar.passed} == {"hacks_always_caught", "latest_stop"}
+
+
 def test_false_alarms_are_counted_per_iteration_watched() -> None:
     runs = [run(kind, named=True, reason="it") for kind in HACKS]
     runs += [run("gold", iterations=400), run("learned", reason="an alarm", iterations=100)]
