@@ -146,42 +146,29 @@ def _behind(prefix_GPHE: Tensor, branch_BTHE: Tensor, bucket: Bucket) -> Tensor:
 def _rectangle(rows: Tensor, stretch: Stretch) -> Tensor:
     """Return (B, T, ...): the stretch's pieces as rows; what stands at padding is finite and has no gradient."""
     if stretch.place_n is not None:
-        rows = cast(Tensor, _Place.apply(rows, stretch))  # type: ignore[no-untyped-call]
+        rows = cast(Tensor, _Selected.apply(rows, stretch.source_m, stretch.place_n, None))  # type: ignore[no-untyped-call]
     return rows.reshape(len(stretch.lengths_B), stretch.width, *rows.shape[1:])
 
 
 def _stretch(rows_BTHE: Tensor, stretch: Stretch) -> Tensor:
-    """Return (n, H, E): the rectangle's real tokens."""
-    rows_mHE = rows_BTHE.flatten(0, 1)
-    if stretch.place_n is None:
+    """Return (n, H, E): the rectangle's real tokens; padding gets a gradient of 0."""
+    rows_mHE, place_n = rows_BTHE.flatten(0, 1), stretch.place_n
+    if place_n is None:
         return rows_mHE
-    return cast(Tensor, _Take.apply(rows_mHE, stretch))  # type: ignore[no-untyped-call]
+    padding_m11 = stretch.padding_m1[..., None]
+    return cast(Tensor, _Selected.apply(rows_mHE, place_n, stretch.source_m, padding_m11))  # type: ignore[no-untyped-call]
 
 
-class _Place(torch.autograd.Function):
-    """Tokens to their places in a flattened rectangle. Both ways by selection, which is exact and fast."""
-
-    @staticmethod
-    def forward(ctx: Any, rows_nHE: Tensor, stretch: Any) -> Tensor:
-        ctx.stretch = stretch
-        return rows_nHE.index_select(0, stretch.source_m)
+class _Selected(torch.autograd.Function):
+    """Rows at some places, and gradients by the way back: a selection too, which is exact and fast."""
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_mHE: Tensor) -> tuple[Tensor, None]:
-        return gradient_mHE.index_select(0, ctx.stretch.place_n), None
-
-
-class _Take(torch.autograd.Function):
-    """The way back: real tokens out of a flattened rectangle; padding gets a gradient of 0."""
-
-    @staticmethod
-    def forward(ctx: Any, rows_mHE: Tensor, stretch: Any) -> Tensor:
-        ctx.stretch = stretch
-        return rows_mHE.index_select(0, stretch.place_n)
+    def forward(ctx: Any, rows: Tensor, forth: Tensor, back: Tensor, unread: Tensor | None) -> Tensor:
+        ctx.back, ctx.unread = back, unread
+        return rows.index_select(0, forth)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient_nHE: Tensor) -> tuple[Tensor, None]:
-        gradient_mHE = gradient_nHE.index_select(0, ctx.stretch.source_m)
-        return gradient_mHE.masked_fill_(ctx.stretch.padding_m1[..., None], 0.0), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        gradient = gradient.index_select(0, ctx.back)
+        return gradient if ctx.unread is None else gradient.masked_fill_(ctx.unread, 0.0), None, None, None
