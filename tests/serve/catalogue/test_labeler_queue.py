@@ -146,15 +146,15 @@ def blind(world: World, comparison: Comparison, queue: str) -> tuple[dict[str, A
 
 
 def test_row_91_no_answer_tells_policy_order_check_or_why(world: World) -> None:
-    secret = ("policy-0666", "policy-0667")
-    made = [make_completion(f"text {i}", policy_version=secret[i % 2], seed=4242 + i) for i in range(4)]
+    secret = ("policy-666777888", "policy-667777888")  # long: three digits stand in some random id
+    made = [make_completion(f"text {i}", policy_version=secret[i % 2], seed=424242424 + i) for i in range(4)]
     plain = make_comparison(k=4, completions=made, customer="acme", models=["live", "sft"])
     check = make_comparison(k=4, completions=made, customer="acme", purpose="gold", check_of=plain.id)
     seen = {}
     world.call("PUT", "/v1/operations/queues/training", {"gold_percent": 20, "repeat_percent": 20}, role="operator")
     for name, comparison, queue in (("plain", plain, "training"), ("check", check, "checks")):
         item, answer = blind(world, comparison, queue)
-        for word in ("666", "667", "4242", "acme", "sft", "gold", "check", "oldest", "picked", "seed", "policy"):
+        for word in ("666777888", "667777888", "4242424", "acme", "sft", "gold", "check", "oldest", "picked", "seed", "policy"):
             assert word not in answer.text, word
             assert word not in str(answer.headers), word
         seen[name] = ({each for each, _ in walk(item)}, sorted(answer.headers))

@@ -1,5 +1,6 @@
 """Reviews over HTTP: what labelers said without their names, and a word that counts once."""
 
+import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def test_a_reviewer_sees_what_was_said_and_not_by_whom(world: "World") -> None:
     assert found["labels"][0]["flags"] == {"opinion": [1]}
     assert found["details"] == ["2 of 3 pairs are ordered both ways"]
     for hidden in ("ada", "bob", "policy-0666"):
-        assert hidden not in answer.text
+        assert not re.search(rf"\b{hidden}\b", answer.text)  # a random id may hold its letters
 
 
 def test_the_final_ranking_is_stored_beside_the_labels(world: "World") -> None:
@@ -142,7 +143,7 @@ def test_a_demonstration_is_reviewed_without_knowing_its_writer(world: "World") 
     answer = world.call("GET", "/v1/operations/demonstrations", role="operator")
     [found] = answer.json()
     assert found["response"] == "Air scatters blue light."
-    assert "ada" not in answer.text
+    assert not re.search(r"\bada\b", answer.text)
     path = f"/v1/operations/demonstrations/{found['id']}/review"
     assert world.call("POST", path, {"verdict": "returned"}, role="operator").status_code == 400
     assert world.call("POST", path, {"verdict": "fine"}, role="operator").status_code == 400

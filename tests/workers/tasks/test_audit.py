@@ -129,7 +129,7 @@ def test_what_divides_three_labelers_goes_to_a_reviewer_once(ledger: Ledger, set
 
 
 def test_what_three_agree_on_checks_others(ledger: Ledger, settings: WorkerSettings) -> None:
-    queues.put(ledger, "training", gold_percent=5)
+    queues.put(ledger, "training", gold_percent=5, repeat_percent=0)
     comparison = open_comparison(ledger, overlap=3)
     for name in "abc":
         say(ledger, comparison.id, name, RIGHT, quality=[7, 5, 3, 1])
@@ -153,7 +153,7 @@ def test_nothing_is_prepared_where_no_queue_asks_for_checks(ledger: Ledger, sett
 
 
 def test_nobody_paused_and_nobody_long_gone_gets_checks(ledger: Ledger, settings: WorkerSettings) -> None:
-    queues.put(ledger, "training", gold_percent=5)
+    queues.put(ledger, "training", gold_percent=5, repeat_percent=0)
     checked(ledger, "kim", 1, RIGHT)
     for name, age in (("gone", timedelta(days=8)), ("out", timedelta()), ("lee", timedelta())):
         comparison = open_comparison(ledger)
