@@ -4,8 +4,10 @@ import os
 import signal
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +32,28 @@ class Stage:
     def __init__(self, workers: Any, broker: Any, metrics_port: int) -> None:
         self.workers = workers
         self.broker = broker
-        self.metrics_port = metrics_port
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         self.worker = workers.start("worker")
         self.beat = workers.start("beat")
 
     def restart_worker(self) -> None:
         self.worker = self.workers.start("worker")
 
+    def metrics(self) -> str:
+        """The worker's metrics page; empty while there is none."""
+        with suppress(urllib.error.URLError), urllib.request.urlopen(self.metrics_url, timeout=5) as answer:
+            return str(answer.read().decode())
+        return ""
+
 
 @pytest.fixture(scope="module")
 def stage(
-    redis_server: Any, broker: Any, completions_api: Any, make_workers: Any, tmp_path_factory: pytest.TempPathFactory
+    redis_server: Any,
+    broker: Any,
+    completions_api: Any,
+    make_workers: Any,
+    eventually: Eventually,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stage]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,7 +70,9 @@ def stage(
         worker_concurrency=2,
         **FAST,
     )
-    yield Stage(workers, broker, port)
+    started = Stage(workers, broker, port)
+    eventually(lambda: 'task="sweep"' in started.metrics(), within_s=60)  # beat asks and the worker answers
+    yield started
     workers.kill_all()
 
 
@@ -96,12 +111,8 @@ def test_from_interaction_to_k_completions_in_the_queue(
 
 
 def test_the_worker_answers_for_its_pool_on_one_metrics_port(stage: Stage, eventually: Eventually) -> None:
-    def scrape() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{stage.metrics_port}/metrics", timeout=5) as answer:
-            return str(answer.read().decode())
-
-    eventually(lambda: 'whetstone_tasks_total{outcome="success",task="curate"}' in scrape())
-    text = scrape()
+    eventually(lambda: 'whetstone_tasks_total{outcome="success",task="curate"}' in stage.metrics())
+    text = stage.metrics()
     assert 'whetstone_completions_sampled_total{version="policy-0003"}' in text
     assert 'whetstone_task_seconds_count{task="sample"}' in text
     assert "whetstone_ledger_up" not in text
@@ -113,9 +124,8 @@ def test_a_worker_killed_while_it_samples_costs_no_comparison(
     api.delay_s = 3.0
     for number in range(10):
         ask(f"Name {number} rivers.", customer=f"customer {number % 4}")
-    eventually(lambda: api.in_flight >= AT_FIRST)
+    eventually(lambda: api.in_flight >= AT_FIRST and comparisons.being_sampled(ledger) == 10)
     stage.workers.kill(stage.worker)
-    assert comparisons.being_sampled(ledger) == 10
     api.delay_s = 0.0
     stage.restart_worker()
     eventually(complete(ledger, 10), within_s=40)
