@@ -96,6 +96,8 @@ def rms_norm(rows_ND: Tensor, module: Any) -> Tensor:
 
     Source: B. Zhang and R. Sennrich, "Root Mean Square Layer Normalization", 2019, arXiv:1910.07467, eq. 4.
     """
+    if not torch.is_grad_enabled():  # what automatic differentiation costs by itself is felt where rows are few
+        return _scaled(rows_ND, module.variance_epsilon)[0].mul_(module.weight)
     normed_ND: Tensor = _RmsNorm.apply(rows_ND, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
     return normed_ND
 
@@ -107,8 +109,20 @@ def turned(rows_ND: Tensor, turns: Turns, entries: int) -> Tensor:
     """
     width = rows_ND.shape[-1]  # keys may have fewer heads than queries
     tables = turns.cos_ND[:, :width], turns.sin_ND[:, :width]
-    turned_ND: Tensor = _Turned.apply(rows_ND, *tables, entries)  # type: ignore[no-untyped-call]
+    turned_ND: Tensor
+    if torch.is_grad_enabled():
+        turned_ND = _Turned.apply(rows_ND, *tables, entries)  # type: ignore[no-untyped-call]
+    else:
+        turned_ND = _turn(rows_ND, *tables, entries, 1)
     return turned_ND.view(len(rows_ND), -1, entries)
+
+
+def _scaled(rows_ND: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (N, D) rows over their root mean square, the rows in float32 at least, and (N, 1) their scales."""
+    wide_ND = rows_ND if rows_ND.dtype == torch.float64 else rows_ND.float()
+    norm_N1 = torch.linalg.vector_norm(wide_ND, dim=-1, keepdim=True)
+    scale_N1 = norm_N1.square_().div_(rows_ND.shape[-1]).add_(epsilon).rsqrt_()
+    return (wide_ND * scale_N1).to(rows_ND.dtype), wide_ND, scale_N1
 
 
 def _layer(layer: Any, hidden_ND: Tensor, turns: Turns, layout: Packed, reading: Reading | None) -> Tensor:
@@ -128,9 +142,8 @@ def _layer(layer: Any, hidden_ND: Tensor, turns: Turns, layout: Packed, reading:
         dropout=attention.attention_dropout if attention.training else 0.0,
         scaling=attention.scaling,
     )
-    hidden_ND = hidden_ND + attention.o_proj(seen_MHE.flatten(1))
-    normed_ND = rms_norm(hidden_ND, layer.post_attention_layernorm)
-    grown_ND: Tensor = hidden_ND + layer.mlp(normed_ND)
+    hidden_ND = attention.o_proj(seen_MHE.flatten(1)).add_(hidden_ND)
+    grown_ND: Tensor = layer.mlp(rms_norm(hidden_ND, layer.post_attention_layernorm)).add_(hidden_ND)
     return grown_ND
 
 
@@ -139,13 +152,10 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows_ND: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
-        wide_ND = rows_ND if rows_ND.dtype == torch.float64 else rows_ND.float()
-        norm_N1 = torch.linalg.vector_norm(wide_ND, dim=-1, keepdim=True)
-        scale_N1 = norm_N1.square_().div_(rows_ND.shape[-1]).add_(epsilon).rsqrt_()
+        normed_ND, wide_ND, scale_N1 = _scaled(rows_ND, epsilon)
         ctx.save_for_backward(wide_ND, weight_D, scale_N1)
         ctx.dtype = rows_ND.dtype
-        normed_ND: Tensor = (wide_ND * scale_N1).to(rows_ND.dtype)
-        return normed_ND * weight_D
+        return normed_ND.mul_(weight_D)
 
     @staticmethod
     @once_differentiable

@@ -68,7 +68,7 @@ class Reading:
                 continue
             rows_B1 = torch.arange(len(column_BQ), device=column_BQ.device)[:, None]
             mask_BQT = mask_B1TT.expand(len(column_BQ), -1, -1, -1)[rows_B1, 0, column_BQ]
-            seen = _sdpa(_rectangle(next(queries), stretch), key, value, attn_mask=mask_BQT[:, None], **options)
+            seen = sdpa(_rectangle(next(queries), stretch), key, value, attn_mask=mask_BQT[:, None], **options)
             found.append(_stretch(seen, stretch))
         return torch.cat(found) if len(found) > 1 else found[0]
 
@@ -107,7 +107,7 @@ def attend(
     for bucket in layout.buckets:
         key, value, *queries = (_rectangle(rows, bucket.prefixes) for rows in next(stretches))
         if queries:
-            found.append(_stretch(_sdpa(queries[0], key, value, is_causal=True, **options), bucket.prefixes))
+            found.append(_stretch(sdpa(queries[0], key, value, is_causal=True, **options), bucket.prefixes))
         else:
             seen_by.append((key, value, _causal(bucket.prefixes.width, key)))
         if bucket.branches is not None:
@@ -115,7 +115,7 @@ def attend(
             both = _behind(key, own_key, bucket), _behind(value, own_value, bucket)
             mask = bucket.mask(key.dtype)
             if queries:
-                found.append(_stretch(_sdpa(queries[0], *both, attn_mask=mask, **options), bucket.branches))
+                found.append(_stretch(sdpa(queries[0], *both, attn_mask=mask, **options), bucket.branches))
             else:
                 seen_by.append((*both, mask))
     if reading is not None:
@@ -123,19 +123,19 @@ def attend(
     return torch.cat(found) if len(found) > 1 else found[0]
 
 
-def _causal(width: int, like: Tensor) -> Tensor:
-    """Return (1, 1, T, T) to add to scores: 0 where a token may see, else -inf."""
-    return torch.full((width, width), -torch.inf, dtype=like.dtype, device=like.device).triu_(1)[None, None]
-
-
-def _sdpa(query_BQHE: Tensor, key_BTHE: Tensor, value_BTHE: Tensor, **options: Any) -> Tensor:
-    """Return (B, Q, H, E): softmax attention, heads beside tokens on both sides."""
+def sdpa(query_BQHE: Tensor, key_BTHE: Tensor, value_BTHE: Tensor, **options: Any) -> Tensor:
+    """Return (B, Q, H, E): softmax attention, heads beside tokens on both sides; options must have ``enable_gqa``."""
     if options["enable_gqa"] and "attn_mask" in options and query_BQHE.device.type not in _SHARE_MASKED_HEADS:
         options["enable_gqa"] = False
         times = query_BQHE.shape[2] // key_BTHE.shape[2]
         key_BTHE, value_BTHE = (rows_BTHE.repeat_interleave(times, dim=2) for rows_BTHE in (key_BTHE, value_BTHE))
     query, key, value = (rows_BTHE.transpose(1, 2) for rows_BTHE in (query_BQHE, key_BTHE, value_BTHE))
     return F.scaled_dot_product_attention(query, key, value, **options).transpose(1, 2)
+
+
+def _causal(width: int, like: Tensor) -> Tensor:
+    """Return (1, 1, T, T) to add to scores: 0 where a token may see, else -inf."""
+    return torch.full((width, width), -torch.inf, dtype=like.dtype, device=like.device).triu_(1)[None, None]
 
 
 def _behind(prefix_GPHE: Tensor, branch_BTHE: Tensor, bucket: Bucket) -> Tensor:

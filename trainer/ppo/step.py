@@ -73,15 +73,15 @@ def minibatch_step(
     Raises:
         Diverged: a loss, ratio, KL or gradient is not finite; no model was changed.
     """
-    policy_parameters = list(learner.policy.parameters())
-    learner.policy.zero_grad(set_to_none=True)
-    learner.value.zero_grad(set_to_none=True)
+    policy_parameters, value_parameters = _learned(learner.policy_optimizer), _learned(learner.value_optimizer)
+    learner.policy_optimizer.zero_grad(set_to_none=True)
+    learner.value_optimizer.zero_grad(set_to_none=True)
     metrics = _accumulate_ppo(learner, experience, rows_B, settings, world)
-    world.sum_gradients([*policy_parameters, *learner.value.parameters()])
+    world.sum_gradients([*policy_parameters, *value_parameters])
     if text is not None and settings.ptx_coef > 0:
         metrics["ppo/grad_norm/ppo"] = _norm(policy_parameters)
         ppo_gradients = [p.grad for p in policy_parameters]
-        learner.policy.zero_grad(set_to_none=True)
+        learner.policy_optimizer.zero_grad(set_to_none=True)
         metrics["ppo/ptx/loss"] = accumulate_ptx(
             learner.policy,
             text,
@@ -95,7 +95,7 @@ def minibatch_step(
         _add(policy_parameters, ppo_gradients)
     metrics["ppo/grad_norm/policy"] = _clip(policy_parameters, settings.max_grad_norm)
     metrics.setdefault("ppo/grad_norm/ppo", metrics["ppo/grad_norm/policy"])
-    metrics["ppo/grad_norm/value"] = _clip(list(learner.value.parameters()), settings.max_grad_norm)
+    metrics["ppo/grad_norm/value"] = _clip(value_parameters, settings.max_grad_norm)
     for name, value in metrics.items():  # losses, ratio and KL as well as the norms
         if not math.isfinite(value.item()):
             raise Diverged(f"{name} is {value.item()}; no weight was changed by this step")
@@ -203,6 +203,11 @@ def warmed_up(peak: float, iteration: int, warmup_iterations: int) -> float:
     if iteration >= warmup_iterations:
         return peak
     return peak * (0.1 + 0.9 * iteration / warmup_iterations)
+
+
+def _learned(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """What an optimizer steps: its list is at hand, a model's must be gathered from all of its modules."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _norm(parameters: list[nn.Parameter]) -> Tensor:

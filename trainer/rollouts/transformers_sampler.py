@@ -1,12 +1,13 @@
 """Sampling with the transformers model itself: one prefill, then one token a step for all live rows.
 
-For models so small that an inference engine costs more than it gives, and for a greedy reference decode. Knows the key
--value cache, left padding and the random numbers; does not know rewards or training.
+For models so small that an inference engine costs more than it gives, and for a greedy reference decode. Knows left
+padding and the random numbers; does not know how logits come about (`trainer.rollouts.decoding`), rewards or training.
 
 Random numbers: row b of step t uses one uniform number drawn from a generator seeded by the call, whether or not other
 rows have finished or are decoded here at all, so a completion depends on its row and seed only (up to floating point).
 
-Dimension letters: B rows still running, P tokens of the longest prompt, S steps, V vocabulary.
+Dimension letters: B rows still running, P tokens of the longest prompt, Q tokens that a step reads, S steps, V
+vocabulary.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache, DynamicLayer
 
 from trainer.models.adapters import merged
+from trainer.rollouts.decoding import decoder
 from trainer.rollouts.rollout import Rollout, pack_rollout, require_distinct_pad, require_one_version
 
 COMPACT_BELOW = 0.75
@@ -106,26 +107,16 @@ class TransformersSampler:
     ) -> tuple[list[list[int]], list[list[float]]]:
         """Token ids and log-probabilities of one batch; rows end at EOS, longer tails are cut by ``pack_rollout``."""
         device = self._policy.device
-        ids_BP, mask_BP = left_pad(prompts, self._pad_id)
-        ids_BP, mask_B = ids_BP.to(device), mask_BP.to(device)  # mask_B grows by a column a step
+        ids_BQ, mask_BP = (each.to(device) for each in left_pad(prompts, self._pad_id))
+        position_BQ, position_B = (mask_BP.cumsum(1) - 1).clamp(min=0), mask_BP.sum(1)
         uniform_SB = uniform_SB.to(device)
         rows_B = torch.arange(len(prompts), device=device)
         running_B = torch.ones(len(prompts), dtype=torch.bool, device=device)
-        position_B = mask_B.sum(1)
         chosen = torch.full((self._max_completion_tokens, len(prompts)), self._eos_id, device=device)
         scores = torch.zeros(self._max_completion_tokens, len(prompts), device=device)
-        width = ids_BP.shape[1] + self._max_completion_tokens
-        cache = GrowingCache(self._policy.config.get_text_config().num_hidden_layers, width)
-        position_ids = (mask_B.cumsum(1) - 1).clamp(min=0)
+        reading = decoder(self._policy, mask_BP, self._max_completion_tokens)
         for step in range(self._max_completion_tokens):
-            logits_BV = self._policy(
-                input_ids=ids_BP,
-                attention_mask=mask_B,
-                position_ids=position_ids,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
+            logits_BV = reading.step(ids_BQ, position_BQ)
             if step < self._min_completion_tokens:
                 logits_BV[:, self._eos_id] = -torch.inf
             token_B, logprob_B = draw(logits_BV, uniform_SB[step, rows_B], self._temperature)
@@ -136,13 +127,12 @@ class TransformersSampler:
             if not alive:
                 break
             if alive < COMPACT_BELOW * len(running_B):
-                keep = running_B.nonzero().squeeze(1)
-                cache.batch_select_indices(keep)
-                rows_B, token_B, mask_B = rows_B[keep], token_B[keep], mask_B[keep]
-                position_B, running_B = position_B[keep], running_B[keep]
-            ids_BP, position_ids = token_B[:, None], position_B[:, None]
+                keep_K = running_B.nonzero().squeeze(1)
+                reading.keep(keep_K)
+                rows_B, token_B, running_B = rows_B[keep_K], token_B[keep_K], running_B[keep_K]
+                position_B = position_B[keep_K]
+            ids_BQ, position_BQ = token_B[:, None], position_B[:, None]
             position_B = position_B + 1
-            mask_B = torch.nn.functional.pad(mask_B, (0, 1), value=1)
         return chosen[: step + 1].T.tolist(), scores[: step + 1].T.tolist()
 
 
@@ -185,46 +175,3 @@ def left_pad(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Ten
         ids_BP[row, width - len(prompt) :] = torch.tensor(prompt)
         mask_BP[row, width - len(prompt) :] = 1
     return ids_BP, mask_BP
-
-
-class GrowingCache(Cache):  # type: ignore[misc] # transformers is untyped here
-    """Keys and values in buffers allocated once: appending a token writes one column instead of copying all.
-
-    Args:
-        layers: transformer layers.
-        width: most tokens that will be cached.
-    """
-
-    def __init__(self, layers: int, width: int) -> None:
-        super().__init__(layers=[_GrowingLayer(width) for _ in range(layers)])
-
-
-class _GrowingLayer(DynamicLayer):  # type: ignore[misc] # likewise
-    """One layer's buffers; ``keys`` and ``values`` are views of the filled part."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self._width = width
-        self.is_initialized: bool = False
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        """Append the new columns; return everything cached so far."""
-        start = self.get_seq_length()
-        if not self.is_initialized:
-            self.dtype, self.device = key_states.dtype, key_states.device
-            self._keys = key_states.new_empty(*key_states.shape[:2], self._width, key_states.shape[-1])
-            self._values = value_states.new_empty(*value_states.shape[:2], self._width, value_states.shape[-1])
-            self.is_initialized = True
-        end = start + key_states.shape[-2]
-        self._keys[:, :, start:end] = key_states
-        self._values[:, :, start:end] = value_states
-        self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep only these rows."""
-        end = self.get_seq_length()
-        self._keys, self._values = self._keys[indices], self._values[indices]
-        self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]

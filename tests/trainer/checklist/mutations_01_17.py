@@ -73,12 +73,12 @@ FIRST = [
     ),
     Mutation(
         5, "trainer.rollouts.transformers_sampler",
-        "position_ids = (mask_B.cumsum(1) - 1).clamp(min=0)", "position_ids = mask_B.cumsum(1)",
+        "position_BQ, position_B = (mask_BP.cumsum(1) - 1).clamp(min=0), mask", "position_BQ, position_B = mask_BP.cumsum(1), mask",
         "the sampler's positions begin at 1",
     ),
     Mutation(
         5, "trainer.rollouts.transformers_sampler",
-        "position_B = mask_B.sum(1)", "position_B = torch.full_like(running_B.long(), ids_BP.shape[1])",
+        ".clamp(min=0), mask_BP.sum(1)", ".clamp(min=0), torch.full_like(mask_BP[:, 0], ids_BQ.shape[1])",
         "after the prompt the sampler's positions count padding",
     ),
     Mutation(

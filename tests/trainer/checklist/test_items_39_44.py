@@ -200,7 +200,7 @@ def test_item_44_no_completion_mixes_versions(vllm: Any, tiny_policy_dir: Path) 
         if len(calls) == 4:
             own.push(other, 9)
 
-    policy.register_forward_hook(swap)
+    policy.get_output_embeddings().register_forward_hook(swap)
     with pytest.raises(StageFailed, match="version 9 was pushed while completions of version 3"):
         own.sample(PROMPTS, seed=0)
     vllm._engine.during = lambda: vllm.push(other, 9)

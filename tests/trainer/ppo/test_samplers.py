@@ -31,8 +31,8 @@ def test_the_transformers_sampler_decodes_as_many_rows_at_once_as_the_settings_s
     )
     job = build_job(given, CPU, needs_reward_model=True)
     widths: list[int] = []
-    job.learner.policy.register_forward_pre_hook(
-        lambda _module, _args, told: widths.append(len(told["input_ids"])), with_kwargs=True
+    job.learner.policy.get_input_embeddings().register_forward_pre_hook(
+        lambda _module, given: widths.append(len(given[0]))
     )
     job.sample([[1, 5, 6]] * 8, seed=0)
     assert max(widths) == 3
