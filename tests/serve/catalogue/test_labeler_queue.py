@@ -154,7 +154,19 @@ def test_row_91_no_answer_tells_policy_order_check_or_why(world: World) -> None:
     world.call("PUT", "/v1/operations/queues/training", {"gold_percent": 20, "repeat_percent": 20}, role="operator")
     for name, comparison, queue in (("plain", plain, "training"), ("check", check, "checks")):
         item, answer = blind(world, comparison, queue)
-        for word in ("666777888", "667777888", "4242424", "acme", "sft", "gold", "check", "oldest", "picked", "seed", "policy"):
+        for word in (
+            "666777888",
+            "667777888",
+            "4242424",
+            "acme",
+            "sft",
+            "gold",
+            "check",
+            "oldest",
+            "picked",
+            "seed",
+            "policy",
+        ):
             assert word not in answer.text, word
             assert word not in str(answer.headers), word
         seen[name] = ({each for each, _ in walk(item)}, sorted(answer.headers))

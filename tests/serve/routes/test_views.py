@@ -51,7 +51,18 @@ def test_nothing_tells_who_wrote_what() -> None:
     completions = [make_completion(f"text {index}", seed=index, **stamp) for index in range(4)]
     comparison = make_comparison(k=4, completions=completions, customer="acme", authors=["ann"], models=["sft", "live"])
     text = json.dumps(view(comparison, picked="disagreement"))
-    for secret in ("policy", "666777888", "seed", "temperature", "acme", "ann", "sft", "disagreement", "purpose", "check"):
+    for secret in (
+        "policy",
+        "666777888",
+        "seed",
+        "temperature",
+        "acme",
+        "ann",
+        "sft",
+        "disagreement",
+        "purpose",
+        "check",
+    ):
         assert secret not in text, secret
 
 
