@@ -131,7 +131,7 @@ def _run(world: World, kind: str, seed: int, iterations: int) -> list[Row]:
     paid, held_out = (ScalarModel.load(place).requires_grad_(False) for place in places)
     given: Mapping[str, object] = {
         "policy": world.sft, "value": places[0], "prompts": [world.directory / "train.jsonl"], "seed": seed,
-        "episodes": 64 * iterations, "device": "cpu", "output": world.directory / "unused",
+        "episodes": 64 * iterations, "kl_coef": 0.05, "device": "cpu", "output": world.directory / "unused",
     }  # fmt: skip
     settings = resolve("ppo", PpoSettings, "sandbox", given)
     job = build_job(settings, torch.device("cpu"), needs_reward_model=False)

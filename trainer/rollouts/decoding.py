@@ -1,7 +1,7 @@
 """Logits of the next token, a token a step: what was read before is kept as keys and values and not read again.
 
 Two ways that say the same: the model's own forward, for any architecture, and for models of Llama's form the functions
-of `trainer.models.llama_layers`, which takes four fifths of the time where a model is so small that the steps around
+of `trainer.models.llama_layers`, which takes seven eighths of the time where a model is so small that the steps around
 its matrices are what costs. Knows caches and left padding; does not know draws or completions.
 
 Dimension letters: B rows still running, P tokens of the longest prompt, Q tokens that a step reads (P, then 1), A of
