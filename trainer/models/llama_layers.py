@@ -8,7 +8,8 @@ multiplied by the layer's own modules, so that adapters and models split over pr
 Knows transformers' Llama and Qwen2 layers; does not know other architectures, whose layers run as they are
 (`trainer.models.packing`), heads or losses.
 
-Dimension letters: N tokens of the row, M tokens that are asked about, D width, H heads, E entries of a head.
+Dimension letters: N tokens of the row, M tokens that are asked about, D width, H heads, E entries of a head, F
+entries inside an MLP.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
@@ -117,6 +119,17 @@ def turned(rows_ND: Tensor, turns: Turns, entries: int) -> Tensor:
     return turned_ND.view(len(rows_ND), -1, entries)
 
 
+def mlp(rows_ND: Tensor, module: Any) -> Tensor:
+    """Return (N, D): a layer's MLP of the rows, in as few blocks of memory as gradients leave it."""
+    grown_ND: Tensor
+    if torch.is_grad_enabled() or module.config.hidden_act != "silu":
+        grown_ND = module(rows_ND)
+    else:
+        gate_NF = F.silu(module.gate_proj(rows_ND), inplace=True)
+        grown_ND = module.down_proj(gate_NF.mul_(module.up_proj(rows_ND)))
+    return grown_ND
+
+
 def _scaled(rows_ND: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return (N, D) rows over their root mean square, the rows in float32 at least, and (N, 1) their scales."""
     wide_ND = rows_ND if rows_ND.dtype == torch.float64 else rows_ND.float()
@@ -143,8 +156,7 @@ def _layer(layer: Any, hidden_ND: Tensor, turns: Turns, layout: Packed, reading:
         scaling=attention.scaling,
     )
     hidden_ND = attention.o_proj(seen_MHE.flatten(1)).add_(hidden_ND)
-    grown_ND: Tensor = layer.mlp(rms_norm(hidden_ND, layer.post_attention_layernorm)).add_(hidden_ND)
-    return grown_ND
+    return mlp(rms_norm(hidden_ND, layer.post_attention_layernorm), layer.mlp).add_(hidden_ND)
 
 
 class _RmsNorm(torch.autograd.Function):

@@ -21,7 +21,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from trainer.maths.logprobs import plain_head
 from trainer.maths.shards import is_part
-from trainer.models.llama_layers import Turns, has_llama_layers, rms_norm, turned
+from trainer.models.llama_layers import Turns, has_llama_layers, mlp, rms_norm, turned
 from trainer.models.packed_attention import sdpa
 
 
@@ -137,7 +137,7 @@ class LlamaDecoder:
         options = self._sight(asked, tokens, key.dtype) | {"enable_gqa": key.shape[2] != query.shape[2]}
         seen = sdpa(query, key, value, scale=attention.scaling, **options)
         hidden_BQD = attention.o_proj(seen.flatten(2)).add_(hidden_BQD)
-        return cast(Tensor, layer.mlp(rms_norm(hidden_BQD, layer.post_attention_layernorm)).add_(hidden_BQD))
+        return mlp(rms_norm(hidden_BQD, layer.post_attention_layernorm), layer.mlp).add_(hidden_BQD)
 
     def _keep(self, number: int, begin: int, key_BQHE: Tensor, value_BQHE: Tensor) -> tuple[Tensor, Tensor]:
         """Keep a layer's keys and values; return (B, L, H, E) of all kept so far."""

@@ -8,13 +8,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
+from transformers import LlamaConfig, PreTrainedModel
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 from tests.trainer.models.test_packed_attention import layout
 from tests.trainer.models.test_packing import CONFIGS, VOCABULARY, build
 from trainer.data.packed import Packed
-from trainer.models.llama_layers import Turns, has_llama_layers, rms_norm, turned
+from trainer.models.llama_layers import Turns, has_llama_layers, mlp, rms_norm, turned
 from trainer.models.packing import packed_hidden
 
 KNOWN = ("llama", "llama with shared keys", "qwen")
@@ -108,6 +108,19 @@ def test_the_norms_gradient_is_its_difference_quotient() -> None:
     module = LlamaRMSNorm(6, eps=1e-3).double()
     rows_ND = (3 * torch.randn(4, 6, dtype=torch.float64) + 2).requires_grad_()
     assert torch.autograd.gradcheck(lambda rows: rms_norm(rows, module), (rows_ND,))
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu"])
+def test_the_mlp_without_gradients_is_the_one_with(activation: str) -> None:
+    torch.manual_seed(1)
+    module = LlamaMLP(LlamaConfig(hidden_size=32, intermediate_size=48, hidden_act=activation))
+    rows_ND = torch.randn(5, 32)
+    before_ND = rows_ND.clone()
+    expected_ND = module(rows_ND)
+    with torch.no_grad():
+        found_ND = mlp(rows_ND, module)
+    assert torch.equal(found_ND, expected_ND)
+    assert torch.equal(rows_ND, before_ND)
 
 
 @pytest.mark.parametrize("heads", [4, 2])
