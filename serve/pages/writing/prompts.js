@@ -201,9 +201,10 @@ async function keepMine() {
 }
 
 async function takeTheirs() {
+  const theirs = await call("GET", `${PATH}/${prompt.id}`); // first: should it fail, the choice stays, and what was typed
   localStorage.removeItem(localKey(prompt.id));
+  show(theirs);
   $("#conflict").hidden = true;
-  show(await call("GET", `${PATH}/${prompt.id}`));
 }
 
 async function move(name, words) {

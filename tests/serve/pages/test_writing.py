@@ -117,6 +117,27 @@ def test_a_change_made_elsewhere_is_not_overwritten_unasked(site: "Site", watche
     assert texts == ["", "mine", "theirs", "mine!", "theirs again"]
 
 
+def test_the_others_version_that_does_not_arrive_leaves_the_choice(site: "Site", watched: "Watched") -> None:
+    page = open_page(site, watched)
+    page.click("#new-prompt")
+    page.wait_for_selector("#text:focus")
+    page.keyboard.type("mine")
+    page.wait_for_selector("#saved:has-text('saved, revision 1')")
+    found = stored(site, "draft")
+    writing.edit(site.ledger, found.id, "ada", 1, kind="plain", use_case="chat", text="theirs", shots=[])
+    page.keyboard.type("!")
+    page.wait_for_selector("#conflict:not([hidden])")
+    page.context.set_offline(True)
+    page.click("#take-theirs")
+    page.wait_for_selector(".toast")
+    assert page.is_visible("#conflict")
+    assert page.input_value("#text") == "mine!"
+    page.context.set_offline(False)
+    page.click("#take-theirs")
+    page.wait_for_selector("#conflict", state="hidden")
+    assert page.input_value("#text") == "theirs"
+
+
 def test_a_returned_prompt_shows_the_comment_and_its_history_and_can_be_deleted(
     site: "Site", watched: "Watched"
 ) -> None:
