@@ -1,7 +1,6 @@
 """What hot swapping with several slots decides (real engines: `test_hotswap`)."""
 
 import asyncio
-import statistics
 import time
 from collections.abc import Callable
 
@@ -32,8 +31,7 @@ def test_a_rollback_to_a_warm_slot_is_done_within_a_tenth_of_a_second(rig: Calla
                 await asyncio.to_thread(promotion.roll_back, two.ledger, "olga")
                 await two.live(wanted)
                 took.append(time.monotonic() - started)
-            assert statistics.median(took) < 0.1, took
-            assert max(took) < 1, "a busy machine's hiccup is forgiven; polling would take 5 s"
+            assert max(took) < 0.1, took
             assert len(two.engines) == 2
             await two.until(lambda: len([e for e in two.events(A) if e.state == "live"]) == 6)
             assert two.events(A)[-1].load_s == 0
