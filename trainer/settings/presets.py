@@ -77,8 +77,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             # A kill costs one iteration at most; a checkpoint takes a fourteenth of the time of one (measured).
             "checkpoint_every": 1,
             "lr": 3e-4, "value_lr": 1e-3, "warmup_iterations": 5,
-            # Of 0.05 to 0.4 the one whose policies were preferred most over the base: at a quarter of it a reward
-            # model of a thousand labels was overfitted in two of four rounds (measured; docs/log.md).
+            # Of 0.05 to 0.4 the one whose policies were preferred most over the base; with 0.05 two rounds of four
+            # won less than 0.6 of the prompts (measured; docs/log.md).
             "kl_coef": 0.2,
             # Acts only with a KL budget or target: over 6,400 episodes the 2019 code's 10,000 would hardly move it.
             "kl_horizon": 320,

@@ -93,12 +93,18 @@ def test_what_is_typed_without_a_network_is_kept_and_saved_when_it_is_back(site:
     assert stored(site, "draft").text == "Written in a tunnel"
 
 
-def test_a_change_made_elsewhere_is_not_overwritten_unasked(site: "Site", watched: "Watched") -> None:
+def with_mine(site: "Site", watched: "Watched") -> "Page":
+    """The page with one new prompt, whose text "mine" is saved."""
     page = open_page(site, watched)
     page.click("#new-prompt")
     page.wait_for_selector("#text:focus")
     page.keyboard.type("mine")
     page.wait_for_selector("#saved:has-text('saved, revision 1')")
+    return page
+
+
+def test_a_change_made_elsewhere_is_not_overwritten_unasked(site: "Site", watched: "Watched") -> None:
+    page = with_mine(site, watched)
     found = stored(site, "draft")
     for text, keep in (("theirs", "#keep-mine"), ("theirs again", "#take-theirs")):
         last = writing.get(site.ledger, found.id)
@@ -118,11 +124,7 @@ def test_a_change_made_elsewhere_is_not_overwritten_unasked(site: "Site", watche
 
 
 def test_the_others_version_that_does_not_arrive_leaves_the_choice(site: "Site", watched: "Watched") -> None:
-    page = open_page(site, watched)
-    page.click("#new-prompt")
-    page.wait_for_selector("#text:focus")
-    page.keyboard.type("mine")
-    page.wait_for_selector("#saved:has-text('saved, revision 1')")
+    page = with_mine(site, watched)
     found = stored(site, "draft")
     writing.edit(site.ledger, found.id, "ada", 1, kind="plain", use_case="chat", text="theirs", shots=[])
     page.keyboard.type("!")
